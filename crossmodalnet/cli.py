@@ -151,6 +151,8 @@ def predict(
     patients = [PatientScans(out.name, ct, mr, tuple(series or ()))] if cohort is None else read_cohort_table(cohort)
     predictor = load_predictor(models, device)
     logger.info("%s. %s", trained_on(predictor.cards), NOTE)
+    if not predictor.judges_mr and any(scans.ct and scans.mr for scans in patients):
+        logger.warning("this model cannot tell whether an MR shows the heart (mr_likeness is null): export it again")
     digest = digest_models(models)
     tasks = [
         PatientTask(

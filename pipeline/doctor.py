@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from crossmodalnet.errors import DataError, UsageError
+from crossmodalnet.io.console import count
 from pipeline.cohort.guard import existing_path, local_archive, path_problems
 from pipeline.cohort.mmwhs import REGISTRATION, parse
 from pipeline.cohort.nnunet import is_nnunet
@@ -219,10 +220,10 @@ def _fit(params: Params) -> Iterator[Line]:
     processes = (num_gpus or 1) if devices == "auto" else int(devices)
     divides = batch % processes == 0
     remedy = "" if divides else "train.batch_size must be a multiple of train.devices"
-    yield Line("fit", divides, f"global batch of {batch} over {processes} process(es)", remedy)
+    yield Line("fit", divides, f"global batch of {batch} on {count(processes, 'device')}", remedy)
     if 0 < num_gpus < processes:
         remedy = "set train.devices=auto, or launch over several nodes with torchrun"
-        yield Line("fit", False, f"train.devices = {devices}, but {num_gpus} GPU(s) here", remedy)
+        yield Line("fit", False, f"train.devices = {devices}, but {count(num_gpus, 'GPU')} here", remedy)
     if num_gpus == 0 and max(params.train.patch_size) > 64:
         text = f"patches of {params.train.patch_size} x {batch // processes} on the CPU take days"
         yield Line("fit", False, text, "a GPU, or `crossmodalnet params use default`")
@@ -278,7 +279,7 @@ def _table_problem(path: Path) -> str | None:
     if path.is_dir():
         return None if is_nnunet(path) else "a folder without dataset.json and imagesTr"
     errors = [finding for finding in read_table_file(path).findings if finding.severity == "error"]
-    return f"{len(errors)} error(s), the first: {errors[0].case}: {errors[0].what}" if errors else None
+    return f"{count(len(errors), 'error')}, the first: {errors[0].case}: {errors[0].what}" if errors else None
 
 
 def _folder_problem(path: Path) -> str | None:

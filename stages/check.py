@@ -11,6 +11,7 @@ def main() -> None:
     All other stages wait for this one, since DVC removes a stage's outputs before it runs. Exit code 2 on errors.
     """
     from crossmodalnet.errors import UsageError
+    from crossmodalnet.io.console import count
     from crossmodalnet.io.outputs import write_json
     from pipeline.cohort.guard import path_problems
     from pipeline.config.consistency import contradictions, without_effect
@@ -21,8 +22,8 @@ def main() -> None:
     problems = contradictions(params)
     problems += path_problems(params.data, params.adapt.target if params.adapt.enabled else None)
     if problems:
-        lines = "\n".join(f"  {line}" for line in problems)
-        raise UsageError(f"{PARAMS} cannot be run, {len(problems)} reason(s):\n{lines}")
+        lines = [f"{PARAMS} cannot be run, {count(len(problems), 'reason')}:", *problems]
+        raise UsageError("\n  ".join(lines))
     for line in without_effect(params):
         logger.warning("warning: %s", line)
     # Constant, so later stages rerun only if their own sections change.

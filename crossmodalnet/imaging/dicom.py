@@ -14,7 +14,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmodalnet.imaging.untrusted import UntrustedImage, check_num_voxels, is_stored, last_line, read_itk
+from crossmodalnet.imaging.untrusted import UntrustedImage, cause, check_num_voxels, is_stored, read_itk
 from crossmodalnet.imaging.volume import RAS_TO_LPS
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
@@ -110,11 +110,7 @@ class Frame:
 
 
 def read_dicom_series(folder: str | os.PathLike[str], series: Sequence[str] = (), modality: str = "") -> UntrustedImage:
-    """Read the series that `series_files` selects, sorted by position, values rescaled (CT: HU).
-
-    Raises:
-        ValueError: as `series_files`; damage; too many voxels. Does not name the folder.
-    """
+    """Read the series that `series_files` selects, sorted by position, rescaled (CT: HU); errors as there."""
     frames, affine = _series(Path(folder), series, modality)
     stacks = {file: _voxels(frame) for file, frame in {frame.file: frame for frame in frames}.items()}
     planes = [_rescaled(frame, stacks[frame.file].T[frame.index]) for frame in frames]
@@ -135,10 +131,7 @@ def series_files(folder: str | os.PathLike[str], series: Sequence[str] = (), mod
             that mixes volumes, also a label of `PARTS` and its value, such as `acquisition 2`.
         modality: `CT` or `MR`, selects among several series if any has it; empty for any.
 
-    Raises:
-        ValueError: no series, an ambiguous selection, a link out of the folder; several volumes in the series; slices
-            without geometry, of unequal size, orientation or distance, or at one position; gantry tilt; values that
-            are stored inverted or by a look-up table.
+    ValueErrors are those of docs/checks.md.
     """
     return list(dict.fromkeys(frame.file for frame in _series(Path(folder), series, modality)[0]))
 
@@ -157,7 +150,7 @@ def _series(folder: Path, series: Sequence[str], modality: str) -> tuple[list[Fr
         chosen = _chosen(of_modality or tags, series) if len(tags) > 1 else list(tags)
         if len(chosen) != 1:
             which = "none of them is" if series and not chosen else "one must be"
-            named = f"{which} named by description, number or UID"
+            named = f"{which} named by --series (description, number or UID)"
             listed = _described({uid: (tags[uid], len(found[uid])) for uid in chosen or tags})
             raise ValueError(f"holds {len(tags)} DICOM series, {named}: {listed}")
         if (kind := tags[chosen[0]].get("Modality", "CT")) not in SCANS:
@@ -189,11 +182,11 @@ def _headers(folder: Path) -> Iterator[tuple[Path, Any]]:
             header = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=tags)
             is_image = "Rows" in header and "Columns" in header
             kind = str(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID", ""))
-            damage = "incomplete" if not kind or f"{kind}.".startswith(IMAGES) else ""
+            damage = " (it ends early)" if not kind or f"{kind}.".startswith(IMAGES) else ""
         except Exception as error:  # pydicom raises a dozen kinds for a damaged header
-            is_image, damage = False, last_line(error)
+            is_image, damage = False, cause(error) or " "
         if damage and not is_image and is_dicom_file(file):
-            raise ValueError(f"{file.name} is damaged ({damage}): copy or export it again")
+            raise ValueError(f"{file.name} is damaged{damage.rstrip()}: copy or export it again")
         if is_image:
             if folder.resolve() not in file.resolve().parents and not is_stored(file.resolve()):
                 raise ValueError(f"{file.name} is a link that leaves the folder")
@@ -236,7 +229,7 @@ def _frames(file: Path, header: Any) -> list[Frame]:
         first = {**top, **groups[0], **(shared[0] if shared else {})}
         return [Frame(file, k, {**common, **own}, _rescale(first)) for k, own in enumerate(groups)]
     except Exception as error:
-        raise ValueError(f"{file.name} has a damaged header ({last_line(error)}): export it again") from error
+        raise ValueError(f"{file.name} has a damaged header{cause(error)}: export it again") from error
 
 
 def _group(item: Any) -> dict[str, str]:
@@ -262,7 +255,7 @@ def _described(series: Mapping[str, tuple[Tags, int]]) -> str:
         titles[uid] = f"{tags.get('SeriesDescription', 'without a description')} ({about}"
     count = Counter(titles.values())
     uids = {uid: f", UID {uid}" if count[title] > 1 else "" for uid, title in titles.items()}
-    return _listed([f"{titles[uid]}, {num} files{uids[uid]})" for uid, (_, num) in series.items()])
+    return _listed([f"{titles[uid]}, {num} file{'s'[: num > 1]}{uids[uid]})" for uid, (_, num) in series.items()])
 
 
 def _listed(texts: Sequence[str]) -> str:
@@ -370,6 +363,8 @@ def _check_values(frame: Frame) -> None:
         raise ValueError(
             f"{frame.file.name} is a colour picture (PhotometricInterpretation {shown}), no slice of a scan"
         )
+    if "MOSAIC" in tags.get("ImageType", ""):
+        raise ValueError(f"{frame.file.name} is a mosaic, a picture of all slices of a volume: convert it by dcm2niix")
     if shown != "MONOCHROME2":
         problem = f"has inverted grey values (PhotometricInterpretation {shown})"
     elif "ModalityLUTSequence" in tags:
@@ -385,8 +380,11 @@ def _check_values(frame: Frame) -> None:
 
 def _voxels(frame: Frame) -> NDArray[Any]:
     """Read all frames of a frame's file: columns, rows, frames."""
-    data = np.asarray(read_itk(frame.file, "dicom").image.dataobj)
     shape = tuple(int(frame.tags.get(name, 1)) for name in ("Columns", "Rows", "NumberOfFrames"))
+    try:
+        data = np.asarray(read_itk(frame.file, "dicom").image.dataobj)
+    except ValueError as error:
+        raise ValueError(f"{frame.file.name} {error}: copy or export it again") from error
     if (*data.shape, 1, 1)[:3] != shape:
         raise ValueError(f"{frame.file.name} holds {data.shape} voxels, its tags say {shape}")
     return data.reshape(shape)

@@ -9,18 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from crossmodalnet.imaging.anatomy import (
-    NOT_ENCLOSED,
-    UPSIDE_DOWN,
-    ValueMap,
-    contradictions,
-    exchanged_reading,
-    implausible_volumes,
-    known_reading,
-    measure_values,
-    structure_volumes,
-)
-from crossmodalnet.imaging.codes import MMWHS, LabelCodes, whole_values
+from crossmodalnet.imaging import anatomy
+from crossmodalnet.imaging.codes import CODE_SETS, MMWHS, LabelCodes, whole_values
 from crossmodalnet.imaging.geometry import MAX_SPACING_MM, SMALLEST_HEART_MM, is_sheared, odd_extent, shear_degrees
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.untrusted import UntrustedImage, read_untrusted
@@ -45,6 +35,9 @@ IGNORED_PERCENT = 1.0
 SLAB_VOXELS = 2**22
 MAX_SAMPLES = 2**22
 MAX_LISTED = 8
+# In findings: of scans that look like the other modality, of two structures.
+IS_IT_A_CT, EXCHANGED = "a CT?", " seem to be exchanged"
+NOTHING = np.zeros((0, 0, 0), np.float32)
 _NOTE_REMEDY = "check the geometry, or export the file again with its true one"
 
 
@@ -70,6 +63,7 @@ class Inspection:
         grid: None without a usable 3-D grid.
         digest: digest of an image's voxels; empty for a constant image.
         volumes_ml: volumes of the structures in a label map, by abbreviation.
+        coarse: every few voxels `(i, j, k)`, if the file is 3-D.
     """
 
     findings: list[Finding] = field(default_factory=list)
@@ -78,6 +72,7 @@ class Inspection:
     volumes_ml: Mapping[str, float] = field(default_factory=dict)
     is_plain: bool = True
     says_orientation: bool = True
+    coarse: NDArray[np.float32] = field(default_factory=lambda: NOTHING, compare=False)
 
 
 def inspect_file(
@@ -90,13 +85,14 @@ def inspect_file(
     """Read a file to its end and list every fault; a `modality` of None skips the checks of values."""
     volumes_ml: Mapping[str, float] = {}
     digest, is_whole = "", True
+    thinned: list[NDArray[np.float32]] = []
     try:
         scan = read(path)
         shape = _spatial_shape(scan.image.shape)
         if kind == "label":
-            value_findings, volumes_ml, is_whole = _label_findings(scan.image, codes, scan.says_orientation)
+            value_findings, volumes_ml, is_whole = _label_findings(scan.image, codes, thinned, scan.says_orientation)
         else:
-            value_findings, digest = _image_findings(scan.image, modality)
+            value_findings, digest = _image_findings(scan.image, modality, thinned)
     except (ValueError, OSError) as error:
         return Inspection([Finding("error", f"unreadable: {error}", _remedy_of(str(error), path))])
     notes = scan.notes if modality is None else scan.notes_as(modality.name)
@@ -116,13 +112,16 @@ def inspect_file(
         what = f"axes are not at right angles, {shear_degrees(scan.grid):.1f} degrees off (gantry tilt?)"
         findings.append(Finding("warning", what, "resampled to a right-angled grid; better have it corrected"))
     plain = is_whole and not scan.notes and not sheared
-    return Inspection(findings, scan.grid, digest, volumes_ml, plain, scan.says_orientation)
+    coarse = np.concatenate(thinned, axis=2)
+    return Inspection(findings, scan.grid, digest, volumes_ml, plain, scan.says_orientation, coarse)
 
 
 def _remedy_of(error: str, path: Path) -> str:
     """Choose the remedy for a file or folder that cannot be read."""
-    if any(sign in error for sign in ("truncated", "damaged", "to its end", "is empty")):
+    if any(sign in error for sign in ("truncated", "damaged", "ends early", "to its end", "is empty")):
         return "copy or download the file again"
+    if "DICOM series" in error:
+        return "a table cannot name a series: copy the files of one to a folder of their own, and give that"
     if path.is_dir():
         return "give a folder with one complete series of equally spaced slices, or export it as NIfTI"
     return "export it again as one 3-D volume of plain numbers"
@@ -148,18 +147,14 @@ def grid_findings(image: Grid, label: Grid, *, says_orientation: bool = True) ->
 
 
 def unlike_modality(low: float, high: float, modality: Modality) -> tuple[str, str] | None:
-    """Return an implausible value range for the modality and a question, or None.
-
-    >>> unlike_modality(-1000.0, 3000.0, Modality.MR)
-    ('MR has voxels down to -1000', 'is it an MR, not a CT?')
-    """
+    """Return an implausible value range for the modality and a question, or None."""
     if modality is Modality.CT and low > AIR_HU:
         what = f"CT has no voxel below {AIR_HU:g} HU ({low:g} is the least)"
-        return what, "is it in HU (offset -1024, slope), and is it a CT?"
+        return what, f"is it in HU (offset -1024, slope), and is it {IS_IT_A_CT}"
     if modality is Modality.CT and max(-low, high) > MAX_HU:
         return f"CT has values from {low:g} to {high:g}, beyond {MAX_HU:g} HU", "is its slope right?"
     if modality is Modality.MR and low < AIR_HU:
-        return f"MR has voxels down to {low:g}", "is it an MR, not a CT?"
+        return f"MR has voxels down to {low:g}", f"is it an MR, not {IS_IT_A_CT}"
     return None
 
 
@@ -192,13 +187,15 @@ def geometry_findings(affine: NDArray[Any], pixdim_mm: NDArray[Any]) -> list[Fin
     return findings
 
 
-def _image_findings(image: Any, modality: Modality | None) -> tuple[list[Finding], str]:
+def _image_findings(
+    image: Any, modality: Modality | None, thinned: list[NDArray[np.float32]]
+) -> tuple[list[Finding], str]:
     """List the faults in an image's voxels; return their digest too."""
     num_bad, low, high = 0, np.inf, -np.inf
     samples: list[NDArray[np.float32]] = []
     step = max(1, int(np.prod(image.shape, dtype=np.int64)) // MAX_SAMPLES)
     digest = hashlib.sha256(repr(_spatial_shape(image.shape)).encode())
-    for slab in _slabs(image):
+    for slab in _slabs(image, thinned):
         digest.update(np.asarray(slab, np.float32).tobytes())
         finite = slab[np.isfinite(slab)]
         num_bad += slab.size - finite.size
@@ -242,14 +239,14 @@ def _intensity_findings(
 
 
 def _label_findings(
-    image: Any, codes: LabelCodes, says_orientation: bool
+    image: Any, codes: LabelCodes, thinned: list[NDArray[np.float32]], says_orientation: bool
 ) -> tuple[list[Finding], Mapping[str, float], bool]:
     """List the faults in a label map; return its volumes, and True if all values are whole."""
     num_bad, off = 0, np.zeros(0)
 
     def whole_slabs() -> Iterator[NDArray[Any]]:
         nonlocal num_bad, off
-        for slab in _slabs(image):
+        for slab in _slabs(image, thinned):
             whole = whole_values(slab)
             if slab.dtype.kind == "f":
                 num_bad += int(np.count_nonzero(~np.isfinite(slab)))
@@ -257,57 +254,60 @@ def _label_findings(
             yield whole.reshape(_spatial_shape(whole.shape))
 
     spacing_mm = np.linalg.norm(image.affine[:3, :3], axis=0)
-    values = measure_values(whole_slabs(), image.affine, has_axes=says_orientation)
+    values = anatomy.measure_values(whole_slabs(), image.affine, has_axes=says_orientation)
     findings = _nonfinite_findings(num_bad)
     if off.size:
         what = f"label values are not whole numbers ({off[0]:.9g} for one): rounded"
         findings.append(Finding("warning", what, "save label maps as whole numbers, without scaling"))
-    volumes_ml = structure_volumes(values, codes)
-    if unknown := codes.unknown(np.array(list(values.volume_ml))):
-        return [*findings, _unknown_finding(unknown, values, codes)], volumes_ml, not off.size
-    if not volumes_ml:
-        empty = Finding("error", "empty label map: no voxel is labelled", "export the label map again")
-        return [*findings, empty], {}, True
+    volumes_ml = anatomy.structure_volumes(values, codes)
+    unknown = codes.unknown(np.array(list(values.volume_ml)))
     absent = [s.abbreviation for s in STRUCTURES if s.abbreviation not in {*volumes_ml, *codes.missing}]
-    if absent:
-        listed = ", ".join(f"{name} ({codes.codes[name][0]})" for name in absent)
-        remedy = "look at the label map; its missing structures are scored as absent"
-        findings.append(Finding("warning", f"missing structures: {listed}", remedy))
-    if (spacing_mm * image.shape[:3]).min() >= SMALLEST_HEART_MM:  # a heart fits
-        findings += _meaning_findings(values, codes)
+    fits_a_heart = (spacing_mm * image.shape[:3]).min() >= SMALLEST_HEART_MM
+    wrong = anatomy.contradictions(values, codes) if fits_a_heart else []
+    if unknown:
+        listed = ", ".join(f"{code:.9g}" for code in unknown[:MAX_LISTED])
+        more = f" and {len(unknown) - MAX_LISTED} more" if len(unknown) > MAX_LISTED else ""
+        why = f"unknown label codes {listed}{more}"
+    else:
+        why = f"as {codes.title}, {wrong[0] if wrong else 'missing ' + ', '.join(absent)}"
+    name = anatomy.known_reading(values, codes) if unknown or wrong or absent else None
+    if name and (unknown or wrong or len(anatomy.structure_volumes(values, CODE_SETS[name])) > len(volumes_ml)):
+        remedy = f"set data.labels: {name} (option --labels {name})"
+        findings.append(Finding("error", f"label values fit {name}: {why}", remedy))
+    elif unknown:
+        remedy = (
+            f"say in data.labels what each value means, or correct the label map; {codes.title} uses {codes.listed}"
+        )
+        findings.append(Finding("error", why, remedy))
+    elif not volumes_ml:
+        findings.append(Finding("error", "empty label map: no voxel is labelled", "export the label map again"))
+    else:
+        if absent:
+            listed = ", ".join(f"{name} ({codes.codes[name][0]})" for name in absent)
+            remedy = "look at the label map; its missing structures are scored as absent"
+            findings.append(Finding("warning", f"missing structures: {listed}", remedy))
+        if fits_a_heart:
+            findings += _meaning_findings(values, codes, wrong)
     return findings, volumes_ml, not off.size
 
 
-def _unknown_finding(unknown: list[int | float], values: ValueMap, codes: LabelCodes) -> Finding:
-    listed = ", ".join(f"{code:.9g}" for code in unknown[:MAX_LISTED])
-    more = f" and {len(unknown) - MAX_LISTED} more" if len(unknown) > MAX_LISTED else ""
-    what = f"unknown label codes {listed}{more}"
-    if name := known_reading(values, codes):
-        return Finding("error", f"{what}; the values fit {name}", f"set data.labels: {name} (option --labels {name})")
-    remedy = f"say in data.labels what each value means, or correct the label map; {codes.title} uses {codes.listed}"
-    return Finding("error", what, remedy)
-
-
-def _meaning_findings(values: ValueMap, codes: LabelCodes) -> list[Finding]:
-    """List signs that values are read as other structures than they stand for."""
+def _meaning_findings(values: anatomy.ValueMap, codes: LabelCodes, wrong: list[str]) -> list[Finding]:
+    """List signs, besides those in `wrong`, that values are read as other structures than they stand for."""
     findings = []
-    if odd := implausible_volumes(values, codes):
+    if odd := anatomy.implausible_volumes(values, codes):
         remedy = "check the spacing and the values' meaning with the picture of `crossmodalnet data check`"
         findings.append(Finding("warning", f"volumes of no adult heart: {', '.join(odd)}", remedy))
-    if wrong := contradictions(values, codes):
+    if wrong:
         why = f"as {codes.title}, {wrong[0]}"
-        exchanged = " and ".join(exchanged_reading(values, codes) or ())
-        if name := known_reading(values, codes):
-            remedy = f"set data.labels: {name} (option --labels {name})"
-            findings.append(Finding("error", f"label values fit {name}: {why}", remedy))
-        elif exchanged and NOT_ENCLOSED in wrong:
-            what = f"labels of {exchanged} seem to be exchanged: {why}"
+        exchanged = " and ".join(anatomy.exchanged_reading(values, codes) or ())
+        what = f"labels of {exchanged}{EXCHANGED}: {why}" if exchanged else f"neighbours of no usual heart: {why}"
+        if exchanged and anatomy.NOT_ENCLOSED in wrong:
             findings.append(Finding("error", what, f"exchange the values of {exchanged} in data.labels"))
         else:
             likely = f"exchange {exchanged} in this label map, or in data.labels if all are so" if exchanged else ""
-            likely = "mend the axes in the header" if UPSIDE_DOWN in wrong else likely
+            likely = "mend the axes in the header" if anatomy.UPSIDE_DOWN in wrong else likely
             remedy = f"if the picture of `crossmodalnet data check` shows it, {likely or 'correct the label map'}"
-            findings.append(Finding("warning", f"neighbours of no usual heart: {why}", remedy))
+            findings.append(Finding("warning", what, remedy))
     return findings
 
 
@@ -317,9 +317,17 @@ def _nonfinite_findings(num_bad: int) -> list[Finding]:
     return [Finding("error", f"{num_bad} voxels are NaN or infinite", "export the file again")]
 
 
-def _slabs(image: Any) -> Iterator[NDArray[Any]]:
-    """Yield the voxels in slabs of the last axis, which bounds the memory of scaled images."""
+def _slabs(image: Any, thinned: list[NDArray[np.float32]]) -> Iterator[NDArray[Any]]:
+    """Yield the voxels in slabs of the last axis, which bounds the memory of scaled images; append every few voxels."""
+    shape = _spatial_shape(image.shape)
+    steps = [max(1, -(-n // anatomy.COARSE)) for n in shape]
+    firsts = [(n - 1) % step // 2 for n, step in zip(shape, steps, strict=True)]
     length = image.shape[-1]
     thickness = max(1, SLAB_VOXELS * length // max(1, int(np.prod(image.shape, dtype=np.int64))))
     for start in range(0, length, thickness):
-        yield np.asanyarray(image.dataobj[..., start : start + thickness])
+        slab = np.asanyarray(image.dataobj[..., start : start + thickness])
+        if len(shape) == 3:
+            own = [*firsts[:2], (firsts[2] - start) % steps[2]]
+            i, j, k = (slice(first, None, step) for first, step in zip(own, steps, strict=True))
+            thinned.append(np.array(slab.reshape(*shape[:2], -1)[i, j, k], np.float32))
+        yield slab

@@ -1,4 +1,4 @@
-"""Normalise CT and MR to the network's input in [0, 1]."""
+"""Normalise CT and MR to the network's input in [0, 1], and compare such values."""
 
 from dataclasses import dataclass
 
@@ -6,6 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmodalnet.imaging.volume import Volume
+
+# Bins per image of the joint histogram, here and in ANTs' Mattes metric.
+NUM_BINS = 32
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,21 @@ def stack_input(ct: Volume | None, mr: Volume | None, intensity: Intensity) -> N
         raise ValueError("ct or mr must be an image, got None for both")
     if not all(np.isfinite(image.data).all() for image in images):
         raise ValueError("CT and MR must be finite, got NaN or infinite voxels")
-    channels = [] if ct is None else [_to_unit(ct.data, *intensity.ct_window_hu)]
+    channels = [] if ct is None else [to_unit(ct.data, *intensity.ct_window_hu)]
     if mr is not None:
-        channels.append(_to_unit(mr.data, *intensity.mr_range(mr.data)))
+        channels.append(to_unit(mr.data, *intensity.mr_range(mr.data)))
     return np.stack([channels[0], channels[-1]])
 
 
-def _to_unit(data: NDArray[np.floating], low: float, high: float) -> NDArray[np.float32]:
+def mutual_information(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Compute the mutual information of paired values `(n,)` in [0, 1]; nats, 0 for no values."""
+    joint, _, _ = np.histogram2d(a, b, bins=NUM_BINS, range=((0, 1), (0, 1)))
+    p = joint / max(joint.sum(), 1)
+    independent = p.sum(axis=1, keepdims=True) * p.sum(axis=0, keepdims=True)
+    filled = p > 0
+    return float((p[filled] * np.log(p[filled] / independent[filled])).sum())
+
+
+def to_unit(data: NDArray[np.floating], low: float, high: float) -> NDArray[np.float32]:
+    """Map values from `low` to `high` to 0 to 1; those beyond become 0 and 1."""
     return np.clip((data.astype(np.float32) - low) / (high - low), 0, 1).astype(np.float32)

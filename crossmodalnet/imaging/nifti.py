@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from crossmodalnet.imaging.codes import MMWHS
 from crossmodalnet.imaging.structures import STRAY_CODES, to_codes
+from crossmodalnet.imaging.untrusted import cause
 from crossmodalnet.imaging.volume import Volume
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ def _load(path: str | os.PathLike[str]) -> tuple[NDArray[Any], NDArray[np.float6
         image = nib.load(path)
         data = np.asanyarray(image.dataobj)
     except Exception as error:  # nibabel raises a dozen kinds for a damaged file
-        raise ValueError(f"{path}: cannot be read as NIfTI ({error})") from error
+        raise ValueError(f"{path}: cannot be read as NIfTI{cause(error)}") from error
     if data.ndim == 4 and data.shape[3] == 1:
         data = data[..., 0]
     if data.ndim != 3:

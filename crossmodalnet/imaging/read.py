@@ -26,11 +26,7 @@ def format_of(path: str | os.PathLike[str]) -> Format | None:
 
 @kept_locale()
 def read_scan(path: str | os.PathLike[str], series: Sequence[str] = (), modality: str = "") -> UntrustedImage:
-    """Read NIfTI, NRRD, MetaImage, or the DICOM series of a folder that `series_files` selects.
-
-    Raises:
-        ValueError: another format, damaged, truncated, or too large; does not name the file.
-    """
+    """Read NIfTI, NRRD, MetaImage, or the series that `series_files` selects in a folder; errors do not name either."""
     path = Path(path)
     kind = format_of(path)
     try:

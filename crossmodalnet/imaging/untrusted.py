@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryFile
+from threading import Lock
 from typing import Any, BinaryIO, cast
 
 import nibabel as nib
@@ -34,6 +36,13 @@ FORMATS = {348: (nib.Nifti1Image, 344, b"n+1\0"), 540: (nib.Nifti2Image, 4, b"n+
 READERS = {"nrrd": "NrrdImageIO", "metaimage": "MetaImageIO", "dicom": "GDCMImageIO"}
 # Text headers of NRRD and MetaImage are shorter.
 HEADER_BYTES = 2**16
+# Words of libraries and what they mean; the last are names and addresses in C++, which say nothing to a user.
+_CAUSES = (
+    (r"EOF|end of header|but received|got only|end-of-stream|not read completely|file be damaged", "it ends early"),
+    (r"CRC|data check|data read error|Uncompress failed", "its checksum or compression is wrong"),
+    (r"0x|ITK|^Reason|ScalarType|^\d*$", ""),
+)
+_ONE_AT_A_TIME = Lock()
 _DATA_FILE = re.compile(rb"^\s*(?:data ?file\s*:|ElementDataFile\s*=)[ \t]*(?P<name>[^\r\n]*)", re.I | re.M)
 
 
@@ -92,17 +101,13 @@ def is_gzip(path: Path) -> bool:
 
 
 def read_untrusted(path: str | os.PathLike[str]) -> UntrustedImage:
-    """Read a single-file NIfTI to its end; check sizes before reading voxels, and gzip checksums.
-
-    Raises:
-        ValueError: damaged, truncated, not NIfTI, or too large; does not name the file.
-    """
+    """Read a single-file NIfTI to its end; check sizes first, and checksums; errors do not name the file."""
     path = Path(path)
     try:
         with gzip.open(path) if is_gzip(path) else path.open("rb") as stream:
             return _read(cast(BinaryIO, stream), path)
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"cannot be read to its end ({error})") from error
+        raise ValueError(f"cannot be read to its end{cause(error)}") from error
 
 
 def _read(stream: BinaryIO, path: Path) -> UntrustedImage:
@@ -113,7 +118,7 @@ def _read(stream: BinaryIO, path: Path) -> UntrustedImage:
         header = image_class.header_class(head[:size], check=False)
         end = _promised_bytes(header)
     except (HeaderDataError, TypeError, KeyError, OverflowError) as error:
-        raise ValueError(f"damaged header ({error})") from error
+        raise ValueError(f"damaged header{cause(error)}") from error
     packed = path.stat().st_size
     if end > packed * (DEFLATE_LIMIT if is_gzip(path) else 1):
         raise ValueError(f"truncated: the header promises {end} bytes, a file of {packed} bytes cannot hold them")
@@ -121,7 +126,7 @@ def _read(stream: BinaryIO, path: Path) -> UntrustedImage:
     try:
         image = image_class.from_stream(buffer)
     except Exception as error:  # nibabel raises a dozen kinds for a damaged header
-        raise ValueError(f"damaged header ({error})") from error
+        raise ValueError(f"damaged header{cause(error)}") from error
     affine, notes = settled_affine(header, image.shape, image.affine)
     says = bool(header["sform_code"] > 0 or header["qform_code"] > 0)
     pixdim = np.asarray(header["pixdim"][1:4], np.float64)
@@ -181,15 +186,17 @@ def kept_locale() -> Iterator[None]:
 
 
 def read_itk(path: str | os.PathLike[str], kind: str) -> UntrustedImage:
-    """Read a file of a format in `READERS` to its end; check the header before voxels.
-
-    Raises:
-        ValueError: damaged, truncated, of another format, or too large; does not name the file.
-    """
+    """Read a file of a format in `READERS` to its end; check the header first; errors do not name the file."""
     path = Path(path)
     header = b"" if kind == "dicom" else _text_header(path)
     data_file = path if kind == "dicom" else _data_file(path, header)
-    reader = header_reader(path, kind)
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(READERS[kind])
+    reader.SetFileName(str(path))
+    what = "ends early, or has no pixels that are read" if kind == "dicom" else f"is not {kind}, or is damaged"
+    with _plain_errors(what):
+        reader.ReadImageInformation()
     num_voxels = check_num_voxels(reader.GetSize())
     if num_voxels > (packed := data_file.stat().st_size) * DEFLATE_LIMIT:
         raise ValueError(
@@ -197,7 +204,9 @@ def read_itk(path: str | os.PathLike[str], kind: str) -> UntrustedImage:
         )
     if (components := reader.GetNumberOfComponents()) != 1:
         raise ValueError(f"voxels have {components} components (colour, vectors?), not one")
-    scan = from_itk(execute(reader))
+    with _plain_errors("cannot be read to its end"):
+        image = reader.Execute()
+    scan = from_itk(image)
     if kind == "dicom" or _says_orientation(header, kind):
         return scan
     note = "says nothing of orientation: axes assumed to run to the patient's left, back and head"
@@ -241,25 +250,24 @@ def _says_orientation(header: bytes, kind: str) -> bool:
     return any(b"\n" + key in lines for key in (b"TransformMatrix", b"Orientation", b"Rotation"))
 
 
-def header_reader(path: Path, kind: str) -> sitk.ImageFileReader:
-    """Return a reader that has read the header; ValueError if damaged or of another format."""
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO(READERS[kind])
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise ValueError(f"is not {kind}, or its header is damaged ({last_line(error)})") from error
-    return reader
-
-
-def execute(reader: sitk.ImageFileReader | sitk.ImageSeriesReader) -> sitk.Image:
-    """Read all voxels; ValueError if the file is damaged or truncated."""
-    try:
-        return reader.Execute()
-    except RuntimeError as error:
-        raise ValueError(f"cannot be read to its end ({last_line(error)})") from error
+@contextmanager
+def _plain_errors(what: str) -> Iterator[None]:
+    """Turn errors of ITK to ValueErrors in plain words; MetaImage only prints its problems to stderr."""
+    problem = None
+    with _ONE_AT_A_TIME, TemporaryFile() as file:
+        kept = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        except RuntimeError as error:
+            problem = error
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+        file.seek(0)
+        printed = file.read(HEADER_BYTES).decode("utf-8", "replace").splitlines()
+    if problem or "Uncompress failed" in printed:  # which ITK leaves as noise
+        raise ValueError(f"{what}{cause(problem or '', *printed)}") from problem
 
 
 def from_itk(image: sitk.Image) -> UntrustedImage:
@@ -273,10 +281,12 @@ def from_itk(image: sitk.Image) -> UntrustedImage:
     return UntrustedImage(nib.Nifti1Image(data, _affine(image)), pixdim_mm)
 
 
-def last_line(error: Exception) -> str:
-    """Return the last line of an ITK message; earlier lines are source locations."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+def cause(error: Exception | str, *printed: str) -> str:
+    """Say in brackets what a library's error means, from its last line or the first that it printed; "" if unknown."""
+    text = [*printed[:1], *str(error).strip().splitlines()[-1:], ""][0].strip()
+    found = next((words for pattern, words in _CAUSES if re.search(pattern, text)), None)
+    plain = re.sub(r"^\[\w+\] \w+: ", "", text) if found is None else found
+    return f" ({plain})" if plain else ""
 
 
 def _affine(image: sitk.Image) -> NDArray[np.float64]:

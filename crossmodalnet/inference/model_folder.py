@@ -91,11 +91,7 @@ def read_inference_config(folder: str | os.PathLike[str]) -> InferenceConfig:
 
 @contextmanager
 def model_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Return a model's folder; unpack a packed file, which errors name, to a temporary one.
-
-    Raises:
-        ValueError: damaged, a file that is too large, or a pipe or device, which would block.
-    """
+    """Return a model's folder; unpack a packed file, which ValueErrors name, to a temporary one."""
     model = Path(path)
     if not model.is_file():
         if model.exists() and not model.is_dir():
@@ -112,13 +108,7 @@ def model_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def pack_model(folder: str | os.PathLike[str], file: str | os.PathLike[str]) -> None:
-    """Pack a model folder into a file, atomically; an earlier packed model is replaced.
-
-    Raises:
-        FileNotFoundError: a file of the model is missing; its `filename` says which.
-        FileExistsError: `file` exists and is no packed model.
-        ValueError: a file of the model is too large.
-    """
+    """Pack a model folder into a file, atomically; only an earlier packed model is replaced (FileExistsError)."""
     folder, file = Path(folder), Path(file)
     _check_folder(folder)
     for name in MAX_MODEL_BYTES:

@@ -18,7 +18,7 @@ from crossmodalnet.imaging.dicom import DICOM_SUFFIXES, is_dicom_file
 from crossmodalnet.imaging.read import format_of
 from crossmodalnet.inference.predictor import Predictor
 from crossmodalnet.inference.segment import is_out_of_memory
-from crossmodalnet.inference.write import PatientScans, is_done, prediction_folder, write_prediction
+from crossmodalnet.inference.write import VIEWER, PatientScans, is_done, prediction_folder, write_prediction
 from crossmodalnet.io.archive import Budget, extract
 from crossmodalnet.io.console import track
 from crossmodalnet.io.outputs import remove_partial
@@ -55,13 +55,7 @@ RunPatients = Callable[[Sequence[PatientTask]], Iterable[tuple[PatientTask, Cros
 
 
 def load_predictor(models: Sequence[Path], device: str) -> Predictor:
-    """Load a model, a folder or a packed file, or several as an ensemble.
-
-    Raises:
-        UsageError: unknown device.
-        DataError: a file of a model is missing, damaged or of another version.
-        ResourceError: the machine has no such device, or a model cannot be read.
-    """
+    """Load a model, a folder or a packed file, or several as an ensemble; errors are for the user."""
     if device not in DEVICES:
         raise UsageError(f"--device must be {', '.join(DEVICES)}, got {device}")
     try:
@@ -75,13 +69,7 @@ def load_predictor(models: Sequence[Path], device: str) -> Predictor:
 
 
 def predict_patient(predictor: Predictor, task: PatientTask) -> dict[str, Any]:
-    """Segment a patient and write the prediction folder, atomically; return the record of run.json.
-
-    Raises:
-        UsageError: the folder holds other files.
-        DataError: there is no scan, or it cannot be used.
-        ResourceError: memory or disk do not suffice, or the folder cannot be written.
-    """
+    """Segment a patient and write the prediction folder, atomically; return the record of run.json."""
     scans, out = task.scans, task.out
     if inside := [path for path in scans.paths.values() if out.resolve() in path.resolve().parents]:
         raise UsageError(f"{inside[0]} lies in {out}, which would be replaced: choose another --out")
@@ -94,13 +82,15 @@ def predict_patient(predictor: Predictor, task: PatientTask) -> dict[str, Any]:
         try:
             prediction = predictor(ct=at.ct, mr=at.mr, box=task.box, progress=report, series=at.series)
         except (ValueError, RuntimeError, MemoryError, OSError) as error:
+            for note in getattr(error, "__notes__", ()):
+                logger.warning("%s: %s", scans.name, note)
             raise _explained(error, scans, at) from error
         report("writing")
         seconds = time.monotonic() - start
         record = write_prediction(folder, prediction, predictor.cards, at, task.origin, seconds)
     for flag in prediction.quality_flags:
         logger.warning("%s: look at this: %s", scans.name, flag.says)
-    report(f"written to {out}")
+    report(f"written to {out}: open {out / VIEWER} in a browser")
     return record
 
 
@@ -116,11 +106,7 @@ def read_box(text: str) -> Box:
 
 
 def read_cohort_table(path: str | os.PathLike[str]) -> list[PatientScans]:
-    """Read a CSV with the columns patient, ct and mr; paths are relative to it, cells may be empty.
-
-    Raises:
-        DataError: unreadable, a missing column, a duplicate or invalid name, or a row without a scan; names the row.
-    """
+    """Read a CSV with the columns patient, ct and mr; paths are relative to it, cells may be empty."""
     path = Path(path)
     try:
         cells = table_cells(read_table_text(path, COLUMNS))
@@ -129,6 +115,8 @@ def read_cohort_table(path: str | os.PathLike[str]) -> list[PatientScans]:
             raise TableError("row 1", "no column ct or mr", f"begin the table with {','.join(COLUMNS)}")
     except TableError as error:
         raise DataError(f"{path}: {error}") from error
+    for absent in sorted({"ct", "mr"} - {*columns}):
+        logger.warning("%s: no column %s, so no patient has such a scan", path, absent)
     if unused:
         logger.warning("%s: columns that are not used: %s", path, ", ".join(unused))
     problems, patients = [], []
@@ -158,12 +146,7 @@ def read_cohort_table(path: str | os.PathLike[str]) -> list[PatientScans]:
 
 
 def predict_patients(tasks: Sequence[PatientTask], run: RunPatients) -> None:
-    """Segment patients; skip folders that hold the finished prediction of the same inputs.
-
-    Raises:
-        DataError: a patient could not be segmented; the others were.
-        ResourceError: patients killed every worker; the others were segmented.
-    """
+    """Segment patients; skip finished predictions of the same inputs; raise errors of patients after all others."""
     todo = []
     for task in tasks:
         if is_done(task.out, task.origin):

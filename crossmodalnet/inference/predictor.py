@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from math import prod
 from pathlib import Path
 
@@ -23,8 +23,10 @@ from crossmodalnet.inference.model_folder import ATLASES, InferenceConfig, model
 from crossmodalnet.inference.quality_flags import (
     Flag,
     QualityFlag,
+    check_exchanged,
     cohort_flags,
     ensemble_agreement,
+    explained,
     heart_flags,
     label_flags,
     likeness_flags,
@@ -38,13 +40,14 @@ from crossmodalnet.inference.quality_flags import (
     window_flags,
 )
 from crossmodalnet.inference.registered import Registered, labels_on_mr, register_scans
-from crossmodalnet.inference.scans import Scan, read_volume
+from crossmodalnet.inference.scans import Scan, read_with_header
 from crossmodalnet.inference.segment import segment_within_memory
 from crossmodalnet.networks.common.card import LoadedModel, ModelCard, load_model
 from crossmodalnet.processes import run_alone, scratch_folder
+from crossmodalnet.registration.ants import is_far_larger
 from crossmodalnet.registration.quality import Quality
 from crossmodalnet.roi.atlas import Atlas, load_atlases
-from crossmodalnet.roi.box import Box, find_roi, likeness_among, working_grid
+from crossmodalnet.roi.box import Box, find_roi, working_grid
 from crossmodalnet.roi.restore import keep_largest_component, restore_labels
 
 # As in stage `crop`.
@@ -105,6 +108,7 @@ class Predictor:
         self.atlases = tuple(atlases)
         self._models = [LoadedModel(model.network.to(self.device), model.card) for model in models]
         self._config = config
+        self.judges_mr = config.mr_likeness is not None  # whether a pair's MR shows the heart of its CT
 
     @classmethod
     def load(cls, *models: str | os.PathLike[str], device: torch.device | str = "cpu") -> "Predictor":
@@ -157,14 +161,14 @@ class Predictor:
             raise ValueError("this model has no atlases to find the heart with: give the heart ROI (--box)")
         progress("reading")
         flags: list[QualityFlag] = []
-        original: list[Volume | None] = []
-        for scan, modality in ((ct, Modality.CT), (mr, Modality.MR)):
-            volume, notes, maker = (None, (), "") if scan is None else read_volume(scan, modality, series)
-            original.append(volume)
-            if volume is not None:
-                flags += scan_flags(volume, modality)
-                flags += cohort_flags(modality, maker, [card.cohort for card in self.cards])
-                flags += [QualityFlag(Flag.HEADER, f"{modality.name}: {note}") for note in notes]
+        given = {Modality.CT: ct, Modality.MR: mr}
+        scans = {name: read_with_header(scan, name, series) for name, scan in given.items() if scan is not None}
+        for modality, (volume, header) in scans.items():
+            flags += scan_flags(volume, modality)
+            flags += cohort_flags(modality, header.maker, [card.cohort for card in self.cards])
+            flags += [QualityFlag(Flag.HEADER, f"{modality.name}: {note}") for note in header.notes]
+        check_exchanged({name: (volume, header.modality) for name, (volume, header) in scans.items()})
+        original = [scans[name][0] if name in scans else None for name in given]
         ct_scan, mr_scan = original
         # Registration and networks need right angles; label maps return to the scans' own grids.
         ct_volume, mr_volume = (
@@ -173,7 +177,7 @@ class Predictor:
         if ct_volume and mr_volume and np.array_equal(ct_volume.data, mr_volume.data):
             raise ValueError("CT and MR are the same scan, voxel for voxel: give one of each, or one alone")
         is_given = box is not None
-        with scratch_folder() as scratch:
+        with explained(flags), scratch_folder() as scratch:
             box, registered = self._locate(ct_volume, mr_volume, box, scratch, progress, flags)
             moved = registered.mr if registered else mr_volume
             target = ct_scan or mr_scan
@@ -198,14 +202,14 @@ class Predictor:
         progress: Progress,
         flags: list[QualityFlag],
     ) -> tuple[Box, Registered | None]:
-        """Find the heart unless an ROI is given, and register the MR; both at once with several threads."""
+        """Find the heart unless an ROI is given, and register the MR; both at once with several threads if possible."""
         registered = None
-        if ct and mr and box is None and torch.get_num_threads() > 1:
+        if ct and mr and box is None and torch.get_num_threads() > 1 and not is_far_larger(ct, mr):
             progress("search for the heart, registration")
             with ThreadPoolExecutor(1) as pool:
                 search = pool.submit(self._find_heart, ct, mr, flags)
                 try:
-                    registered = self._register(ct, mr, scratch)
+                    registered = self._register(ct, mr, scratch, box)
                 except RuntimeError:
                     search.result()  # raises first if there is no heart, which explains the failure
                     raise
@@ -218,14 +222,14 @@ class Predictor:
         _check_inside(box, first)
         if ct and mr and registered is None:
             progress("registration")
-            registered = self._register(ct, mr, scratch)
+            registered = self._register(ct, mr, scratch, box)
         if registered:
-            for problem in registered.problems:
-                progress(f"registration {problem}")
+            if registered.doubt:
+                progress(f"registration {registered.doubt}")
             flags += registration_flags(registered.quality)
         return box, registered
 
-    def _register(self, ct: Volume, mr: Volume, folder: Path) -> Registered:
+    def _register(self, ct: Volume, mr: Volume, folder: Path, box: Box | None) -> Registered:
         """Register the MR; raise OSError for a full disk, because ANTs does not report it."""
         config = self._config.registration
         num_voxels = prod(ct.grid.shape) * prod(ct.spacing_mm) / config.working_spacing_mm**3
@@ -233,7 +237,7 @@ class Predictor:
         _check_room(folder, needed)
         try:
             return run_alone(
-                partial(register_scans, mr=mr, config=config, folder=folder),
+                partial(register_scans, mr=mr, config=config, folder=folder, box=box),
                 ct,
                 environment={"ANTS_RANDOM_SEED": str(config.seed)},
             )
@@ -245,9 +249,11 @@ class Predictor:
         """Find the heart ROI in the CT, or in an MR alone; ValueError for a scan without a heart."""
         image, modality = (ct, Modality.CT) if ct else (mr, Modality.MR)
         assert image is not None
-        search = partial(find_roi, atlases=self.atlases, spacing_mm=self._config.atlas_spacing_mm, modality=modality)
+        usual = self._config.heart_likeness
+        search = partial(
+            find_roi, atlases=self.atlases, spacing_mm=self._config.atlas_spacing_mm, modality=modality, usual=usual
+        )
         heart = run_alone(search, image, environment=SEARCH_ENVIRONMENT)
-        usual = self._likeness_among
         if ct and usual is not None and heart.likeness < MIN_LIKENESS_SHARE * usual:
             raise ValueError(
                 f"CT: no heart found: around it, the mutual information with the atlases is {heart.likeness:.3f} nats, "
@@ -256,13 +262,6 @@ class Predictor:
             )
         flags += heart_flags(heart, usual) if ct else mr_alone_flags(heart, usual)
         return heart.box
-
-    @cached_property
-    def _likeness_among(self) -> float | None:
-        """Likeness of the atlases, nats; measured for models that were exported before it was recorded."""
-        if self._config.heart_likeness is not None or len(self.atlases) < 2:
-            return self._config.heart_likeness
-        return run_alone(likeness_among, self.atlases, environment=SEARCH_ENVIRONMENT)
 
     def _segment(
         self,
@@ -286,9 +285,8 @@ class Predictor:
         ]
         intensity = self.cards[0].intensity
         if sampled[0] and sampled[1] and config.mr_likeness:
-            flags += likeness_flags(
-                measure_likeness(sampled[0], sampled[1], intensity), config.mr_likeness, can_refuse=not is_given
-            )
+            found = measure_likeness(sampled[0], sampled[1], intensity)
+            flags += likeness_flags(found, config.mr_likeness, can_refuse=not is_given)
         image = torch.from_numpy(stack_input(sampled[0], sampled[1], intensity))
         if "CT + MR" in self.modalities and (ct is None or mr is None):
             image = without(image, CT if ct is None else MR)

@@ -1,7 +1,8 @@
 """Compute quality flags and confidence of a prediction."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -13,18 +14,13 @@ from scipy import ndimage
 from crossmodalnet.imaging.anatomy import PLAUSIBLE_ML
 from crossmodalnet.imaging.geometry import SMALLEST_HEART_MM, is_sheared, shear_degrees
 from crossmodalnet.imaging.inspect import LEVEL_SAMPLES, few_levels, unlike_modality
-from crossmodalnet.imaging.intensity import Intensity, stack_input
+from crossmodalnet.imaging.intensity import Intensity, mutual_information, stack_input
 from crossmodalnet.imaging.structures import ABBREVIATIONS, STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.networks.common.card import PHANTOM
-from crossmodalnet.registration.ants import mutual_information
 from crossmodalnet.registration.quality import Quality, implausible
-from crossmodalnet.roi.box import Box, RoiEstimate, overflow_mm
+from crossmodalnet.roi.box import MIN_ATLAS_AGREEMENT, USUAL_LIKENESS_SHARE, Box, RoiEstimate, overflow_mm
 
-# Mean Dice of the hearts of two atlases: 0.68 to 0.73 in CT and MR of the phantom's test subjects, 0.42 in noise.
-MIN_ATLAS_AGREEMENT = 0.6
-# Likeness of a CT and the atlases, relative to that among atlases.
-USUAL_LIKENESS_SHARE = 0.75
 # Outside a structure's largest component.
 MAX_PIECES_SHARE = 0.1
 # Mean probability of a structure's voxels: at least 0.92 in the phantom's test subjects, 0.69 to 0.87 in noise.
@@ -42,6 +38,7 @@ FLAGGED_LIKENESS, REJECTED_LIKENESS = 0.2, 0.15
 # 0.65 to 1.04, heads 0.25 to 0.32), and the agreement below which it is rejected (0.49 to 0.71, heads 0.15 to 0.39).
 MR_ALONE_SHARES, MR_ALONE_AGREEMENT = (0.5, 0.35), 0.45
 UNLIKE = "the MR does not look like what the model was trained on"
+GIVE_BOX = ": if the preview shows no heart, give its ROI with --box"
 
 
 class Flag(StrEnum):
@@ -153,6 +150,20 @@ def scan_flags(volume: Volume, modality: Modality) -> list[QualityFlag]:
     return flags
 
 
+def check_exchanged(scans: Mapping[Modality, tuple[Volume, str]]) -> None:
+    """Reject a CT and an MR that both look like the other modality, by DICOM's modality (text) or else by values."""
+    signs = []
+    for modality, (volume, header) in scans.items():
+        odd = unlike_modality(float(volume.data.min()), float(volume.data.max()), modality)
+        others = {other.name for other in Modality} - {modality.name}
+        if header in others:
+            signs.append(f"DICOM says that the {modality.name} is {header}")
+        elif odd and header != modality.name:
+            signs.append(odd[0])
+    if len(signs) > 1:
+        raise ValueError(f"CT and MR seem to be exchanged ({'; '.join(signs)}): give --ct and --mr the other way round")
+
+
 def cohort_flags(modality: Modality, maker: str, cohorts: Sequence[str | None]) -> list[QualityFlag]:
     """Flag a scan of a real scanner, whose manufacturer is known, for models that only phantoms trained."""
     if not maker or set(cohorts) != {PHANTOM}:
@@ -171,10 +182,21 @@ def heart_flags(heart: RoiEstimate, usual: float | None = None) -> list[QualityF
             "the place of the heart is unlike the atlases, training CTs of this model: mutual information "
             f"{heart.likeness:.2f} nats, among the atlases {usual:.2f}"
         )
-    return [
-        QualityFlag(Flag.HEART_SEARCH, f"{text}: if the preview shows no heart, give its ROI with --box")
-        for text in texts
-    ]
+    return [QualityFlag(Flag.HEART_SEARCH, f"{text}{GIVE_BOX}") for text in texts]
+
+
+@contextmanager
+def explained(flags: Collection[QualityFlag]) -> Iterator[None]:
+    """Add the flags so far to an error, and put a doubtful heart of the CT before an error that blames the MR."""
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        doubts = [flag.says.removesuffix(GIVE_BOX) for flag in flags if flag.flag is Flag.HEART_SEARCH]
+        if doubts and str(error).startswith("the MR"):
+            error.args = (f"the CT may not show a heart ({'; '.join(doubts)}), or {error}",)
+        for flag in flags:
+            error.add_note(f"look at this: {flag.says}")
+        raise
 
 
 def mr_alone_flags(heart: RoiEstimate, among: float | None) -> list[QualityFlag]:

@@ -1,6 +1,5 @@
 """Register the MR of a new patient to the CT, and resample label maps to the MR's grid."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,33 +8,39 @@ import numpy as np
 from crossmodalnet.imaging.resample import coarse_grid
 from crossmodalnet.imaging.volume import Grid, Volume, corners_of
 from crossmodalnet.registration import make_registration
-from crossmodalnet.registration.ants import Transform, warp
+from crossmodalnet.registration.ants import Transform, is_far_larger, warp
 from crossmodalnet.registration.config import RegistrationConfig
 from crossmodalnet.registration.mapping import labelled_part
 from crossmodalnet.registration.quality import Quality, RegistrationError
+from crossmodalnet.roi.box import Box
 
 # Spacing of the search for the extent of labels.
 _COARSE_MM = 4.0
+# Around the heart ROI. In wide CTs of three phantoms, margins of 40 and 60 mm gave a higher Dice than 90 or the whole.
+_MARGIN_MM = 50.0
 
 
 class Registered(NamedTuple):
-    """An MR on the CT's grid (float32), its transform, the quality of the transform, and a line per poor start."""
+    """An MR on the CT's grid (float32), its transform, that one's quality, and a doubt about it, if any."""
 
     mr: Volume
     transform: Transform
     quality: Quality
-    problems: Sequence[str] = ()
+    doubt: str = ""
 
 
-def register_scans(ct: Volume, mr: Volume, config: RegistrationConfig, folder: Path) -> Registered:
-    """Register the MR to the CT (HU) and resample it; RuntimeError if every start failed."""
+def register_scans(ct: Volume, mr: Volume, config: RegistrationConfig, folder: Path, box: Box | None) -> Registered:
+    """Register the MR to the CT (HU), if far larger near the heart ROI alone, and resample it; RuntimeError if not."""
     registration = make_registration(config)
+    part = ct.around(*box.grown(_MARGIN_MM).ends_mm) if box and is_far_larger(ct, mr) else ct
     try:
-        alignment = registration.register(ct, mr, folder)
+        alignment = registration.register(part, mr, folder)
     except RegistrationError as error:
-        raise RuntimeError(f"the MR cannot be registered to the CT: {error}") from error
+        raise RuntimeError(
+            f"the MR cannot be registered to the CT ({error}): do both show the heart, and are their axes right?"
+        ) from error
     moved = registration.warp_image(mr, ct.grid, alignment.transform)
-    return Registered(moved, alignment.transform, alignment.quality, alignment.problems)
+    return Registered(moved, alignment.transform, alignment.quality, alignment.doubt)
 
 
 def labels_on_mr(labels: Volume, grid: Grid, transform: Transform) -> Volume:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -23,8 +23,16 @@ Scan = Any
 MIN_VOXELS_PER_AXIS = 8
 
 
-def read_volume(scan: Scan, modality: Modality, series: Sequence[str] = ()) -> tuple[Volume, tuple[str, ...], str]:
-    """Read and check a scan: float32 voxels (CT: HU), notes on its header, and its scanner's manufacturer.
+class Header(NamedTuple):
+    """Notes on a scan's header, and DICOM's modality (`CT`, `MR` ...) and manufacturer; empty if unknown."""
+
+    notes: tuple[str, ...] = ()
+    modality: str = ""
+    maker: str = ""
+
+
+def read_volume(scan: Scan, modality: Modality, series: Sequence[str] = ()) -> tuple[Volume, tuple[str, ...]]:
+    """Read and check a scan: float32 voxels (CT: HU), and notes on its header.
 
     Args:
         scan: path of a NIfTI, NRRD or MetaImage file or of a folder with a DICOM series; nibabel or SimpleITK image;
@@ -35,20 +43,26 @@ def read_volume(scan: Scan, modality: Modality, series: Sequence[str] = ()) -> t
         ValueError: unreadable, not three-dimensional, without geometry, not finite, or without contrast.
         TypeError: not a scan.
 
-    >>> ct, notes, maker = read_volume("ct.nii.gz", Modality.CT)
-    >>> ct.data.dtype, ct.spacing_mm, notes, maker
-    (dtype('float32'), (3.0, 3.0, 3.0), (), '')
+    >>> ct, notes = read_volume("ct.nii.gz", Modality.CT)
+    >>> ct.data.dtype, ct.spacing_mm, notes
+    (dtype('float32'), (3.0, 3.0, 3.0), ())
     """
+    volume, header = read_with_header(scan, modality, series)
+    return volume, header.notes
+
+
+def read_with_header(scan: Scan, modality: Modality, series: Sequence[str]) -> tuple[Volume, Header]:
+    """Read and check a scan as `read_volume` does, and return what its header says."""
     name = f"{modality.name} {scan}" if isinstance(scan, str | os.PathLike) else modality.name
-    notes: tuple[str, ...] = ()
+    header = Header()
     try:
         if isinstance(scan, str | os.PathLike):
             file = read_scan(Path(scan), series=series, modality=modality.name)
-            notes = file.notes_as(modality.name)
-            return _checked(*_of_untrusted(file)), notes, file.maker
-        return _checked(*_parts(scan)), (), ""
+            header = Header(file.notes_as(modality.name), file.modality, file.maker)
+            return _checked(*_of_untrusted(file)), header
+        return _checked(*_parts(scan)), header
     except ValueError as error:
-        raise ValueError(f"{name}: {'; '.join([str(error), *notes])}") from error
+        raise ValueError(f"{name}: {'; '.join([str(error), *header.notes])}") from error
 
 
 def _parts(scan: Scan) -> tuple[Any, Any, Any]:

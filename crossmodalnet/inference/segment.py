@@ -25,9 +25,6 @@ def segment(model: LoadedModel, image: Tensor, overlap: float, *, window: Window
     Args:
         overlap: share of a window that neighbours have in common, 0 to below 1.
         window: voxels of a window; that of the training by default.
-
-    Raises:
-        ValueError: the network's output is not finite.
     """
     patch_size = window or model.card.patch_size
     probabilities = predict_probabilities(model.network, image, patch_size=patch_size, overlap=overlap).cpu()
@@ -43,10 +40,6 @@ def segment_within_memory(
 
     Args:
         report: receives the time left every ten seconds, and a line for each window that does not fit.
-
-    Raises:
-        MemoryError: the smallest window does not fit either.
-        ValueError: as `segment`.
     """
     window = model.card.patch_size
     while True:

@@ -100,12 +100,7 @@ def digest_models(models: Sequence[Path]) -> str:
 
 @contextmanager
 def prediction_folder(target: Path) -> Iterator[Path]:
-    """Yield an empty, locked folder that replaces an earlier prediction if the block succeeds.
-
-    Raises:
-        UsageError: the target holds other files, is a file, or is or contains the current folder.
-        ResourceError: it cannot be written, or another run is writing it.
-    """
+    """Yield an empty, locked folder that replaces an earlier prediction, and nothing else, if the block succeeds."""
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise UsageError(f"{target} is no folder: choose another --out")
     if Path.cwd().is_relative_to(target.resolve()):

@@ -99,6 +99,11 @@ def time_in_words(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
+def count(number: int, noun: str) -> str:
+    """Format a number with its noun in the singular or plural."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def name_of(item: object) -> str:
     """Return a string or an item's `name`, for a tuple that of its first part; empty if there is none."""
     first = item[0] if isinstance(item, tuple) and item else item

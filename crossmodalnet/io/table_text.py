@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from crossmodalnet.imaging.dicom import is_dicom_file
+from crossmodalnet.imaging.read import format_of
+
 MAX_BYTES = 2**24
 MAX_ROWS = 20_000
 MAX_COLUMNS = 1000
@@ -27,11 +30,14 @@ class TableError(Exception):
 
 def read_table_text(path: Path, columns: Sequence[str]) -> str:
     """Read a table as UTF-8 text; TableError if it is missing, too large, unreadable, empty or binary."""
-    remedy = "give a CSV with a row per scan"
+    listed = ",".join(columns)
+    remedy = f"give a CSV with the columns {listed}"
     if not path.is_file():  # a pipe would be waited for
         raise TableError("table", "is no regular file" if path.exists() else "not found", remedy)
     if (size := path.stat().st_size) > MAX_BYTES:
         raise TableError("table", f"{size} bytes, at most {MAX_BYTES} are read", remedy)
+    if format_of(path) or is_dicom_file(path):
+        raise TableError("table", "is an image, not a table", remedy)
     try:
         raw = path.read_bytes()
         text = raw.decode("utf-8-sig")
@@ -44,7 +50,6 @@ def read_table_text(path: Path, columns: Sequence[str]) -> str:
     if "\0" in text:
         row = text[: text.index("\0")].count("\n") + 1
         raise TableError(f"row {row}", f"zero byte in line {row}: no text", "save the table as CSV UTF-8")
-    listed = ",".join(columns)
     if text.partition("\n")[0].count(",") >= MAX_COLUMNS:
         raise TableError("row 1", f"more than {MAX_COLUMNS} columns", f"known columns: {listed}")
     if not text.strip():
@@ -85,7 +90,7 @@ def columns_of(
     known = (*required, *optional)
     if missing := [name for name in required if name not in header]:
         names = ", ".join(filter(None, header)) or "no names"
-        what = f"no column {', '.join(missing)}; the header has {names}"
+        what = f"column {', '.join(missing)} is missing: has {names}"
         raise TableError("row 1", what, f"begin the table with the header {','.join(known)}")
     if twice := [name for name in sorted(known) if header.count(name) > 1]:
         raise TableError("row 1", f"column {', '.join(twice)} twice", "keep one of the two")
@@ -93,29 +98,22 @@ def columns_of(
     unused = [name for name in header if name and name not in known]
     for name in unused:
         # A typo in `label` would make the scans unlabelled.
-        if close := difflib.get_close_matches(name, absent, n=1, cutoff=0.6):
+        words = [word for word in absent if word in re.split(r"[^a-z]+", name)]
+        if close := words or difflib.get_close_matches(name, absent, n=1, cutoff=0.6):
             remedy = f"did you mean {close[0]}? Rename it, or take it out"
             raise TableError("row 1", f"unknown column {name}", remedy)
     return {name: header.index(name) for name in known if name in header}, unused
 
 
 def file_name_of(patient: str) -> str:
-    """Convert a patient's name to characters for file names: ASCII letters, digits, `.`, `_` and `-`.
-
-    >>> file_name_of("Müller, A. (2)")
-    'Muller-A.-2'
-    """
+    """Convert a patient's name to characters for file names: ASCII letters, digits, `.`, `_` and `-`."""
     plain = unicodedata.normalize("NFKD", patient)
     plain = "".join(c for c in plain if not unicodedata.combining(c))
     return re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-.")
 
 
 def name_problem(patient: str) -> str | None:
-    """Return the reason to reject a patient's name (no letters, too long, a formula); None if valid.
-
-    >>> name_problem("=1+1")
-    "name '=1+1' begins with a sign that makes spreadsheets compute it"
-    """
+    """Return the reason to reject a patient's name (no letters, too long, a formula); None if valid."""
     if not file_name_of(patient):
         return f"name {patient!r} has no letter or digit"
     if len(patient) > MAX_NAME:

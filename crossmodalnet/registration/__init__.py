@@ -18,7 +18,7 @@ class Registration(Protocol):
         """Register an MR of any unit to a CT in HU; the files of the transform go to the existing `folder`.
 
         Raises:
-            RegistrationError: no start raised the mutual information enough.
+            RegistrationError: it failed, or did not raise the mutual information enough.
         """
 
     def warp_image(self, mr: "Volume", grid: "Grid", transform: "Transform") -> "Volume":

@@ -15,14 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crossmodalnet.imaging.geometry import WORLD, reoriented
+from crossmodalnet.imaging.intensity import NUM_BINS, mutual_information
 from crossmodalnet.imaging.resample import Interpolation, coarsen, to_sitk
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import RAS_TO_LPS, Grid, Volume
 from crossmodalnet.processes import plain_folder
 
 Centre = Literal["centre_of_mass", "geometric_centre"]
-# Bins per image of the joint histogram, here and in ANTs' Mattes metric.
-NUM_BINS = 32
 CT_WINDOW_HU = (-200.0, 600.0)
 MR_PERCENTILES = (1.0, 99.0)
 # Of the middle of an image and of the steps from voxel to voxel, mm.
@@ -101,15 +100,6 @@ def turned_back(moved: Volume, grid: Grid) -> Volume:
     return Volume(reoriented(moved, grid).data, grid.affine)
 
 
-def mutual_information(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Compute the mutual information of paired values `(n,)` in [0, 1]; nats, 0 for no values."""
-    joint, _, _ = np.histogram2d(a, b, bins=NUM_BINS, range=((0, 1), (0, 1)))
-    p = joint / max(joint.sum(), 1)
-    independent = p.sum(axis=1, keepdims=True) * p.sum(axis=0, keepdims=True)
-    filled = p > 0
-    return float((p[filled] * np.log(p[filled] / independent[filled])).sum())
-
-
 def similarity(fixed: Volume, moving: Volume, files: Sequence[str | Path]) -> float:
     """Compute the mutual information of prepared images on the whole fixed grid: small overlaps must not score well."""
     moved = warp(moving, fixed.grid, files, "linear").data
@@ -164,11 +154,16 @@ def linear(
 
 def _within_reach(fixed: Volume, moving: Volume, start: Path) -> Volume:
     """Cut a far larger fixed image to what the moving one can reach: ANTs stops at once if few samples lie in both."""
-    if moving.grid.volume_mm3 >= _LEAST_SHARE * fixed.grid.volume_mm3:
+    if not is_far_larger(fixed, moving):
         return fixed
     back = np.linalg.inv(read_affine(start))
     corners = back[:3, :3] @ moving.grid.to_world(moving.grid.corners(0.5)) + back[:3, 3:]
     return fixed.around(corners.min(axis=1) - _REACH_MM, corners.max(axis=1) + _REACH_MM)
+
+
+def is_far_larger(fixed: Volume, moving: Volume) -> bool:
+    """Check whether a field of view is so much larger than another that registration gets lost in it."""
+    return moving.grid.volume_mm3 < _LEAST_SHARE * fixed.grid.volume_mm3
 
 
 def warp(

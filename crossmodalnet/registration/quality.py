@@ -1,10 +1,8 @@
 """Measure a registration: mutual information, deformation, shared view, label overlap, and a picture."""
 
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +26,6 @@ _PIXEL_MM = 1.5
 _VIEW_MM = 216.0
 _MR_TINT = np.array([1.0, 0.82, 0.62])  # warm, to tell the tiles apart
 
-S = TypeVar("S", bound=str)
-
 
 @dataclass(frozen=True)
 class Quality:
@@ -44,14 +40,7 @@ class Quality:
 
 
 class RegistrationError(RuntimeError):
-    """No start raised the mutual information enough; `problems` has a line per start."""
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__(problems)
-        self.problems = list(problems)
-
-    def __str__(self) -> str:
-        return "; ".join(self.problems)
+    """The engine failed, or did not raise the mutual information enough."""
 
 
 @dataclass(frozen=True)
@@ -60,38 +49,24 @@ class Alignment:
 
     transform: Transform  # from the CT's to the MR's world
     quality: Quality
-    start: str
-    problems: Sequence[str]  # a line per start that failed or did much worse
+    doubt: str  # a sentence for the user if the usual starts fitted far worse
 
 
-def first_improvement(
-    starts: Sequence[S], attempt: Callable[[S, Path], tuple[Transform, Quality]], min_gain: float, folder: Path
-) -> Alignment:
-    """Try starts in turn, each with a fresh folder, until one raises the mutual information by `min_gain`, nats.
-
-    Raises:
-        RegistrationError: every start failed.
-        OSError: the disk or the memory is full, so no other start would help.
-    """
-    problems: list[str] = []
-    for number, start in enumerate(starts, 1):
-        scratch = folder / f"attempt{number}"
-        scratch.mkdir()
-        try:
-            transform, quality = attempt(start, scratch)
-        except (RuntimeError, ValueError, OSError) as error:
-            if resource_problem(error):
-                raise
-            problems.append(f"from {start}: {error}")
-        else:
-            gain = quality.mi_after - quality.mi_before
-            if gain >= min_gain:
-                if (used := transform.start or start) != start:
-                    problems.append(f"from {start}: ended far from the far better map of the {used} search")
-                return Alignment(transform, quality, used, problems)
-            problems.append(f"from {start}: mutual information changed by {gain:+.4f}")
-        shutil.rmtree(scratch)
-    raise RegistrationError(problems)
+def register_once(attempt: Callable[[], tuple[Transform, Quality]], min_gain: float) -> Alignment:
+    """Run an engine and accept its result if that raises the mutual information by `min_gain`, nats."""
+    try:
+        transform, quality = attempt()
+    except (RuntimeError, ValueError, OSError) as error:
+        if resource_problem(error):
+            raise
+        raise RegistrationError(str(error)) from error
+    if (gain := quality.mi_after - quality.mi_before) < min_gain:
+        raise RegistrationError(f"MR and CT did not become more alike: mutual information {gain:+.4f} nats")
+    doubt = (
+        "had to begin where an exhaustive search fits best, because the usual starts fitted far worse: look at the "
+        "picture; if MR and CT do not match, try another register.method (for predict, before the export)"
+    )
+    return Alignment(transform, quality, doubt if transform.start == "exhaustive" else "")
 
 
 def implausible(quality: Quality) -> list[str]:
@@ -99,11 +74,14 @@ def implausible(quality: Quality) -> list[str]:
     folded, error_mm, view = quality.negative_jacobian_share, quality.inverse_error_mm, quality.shared_view
     problems = []
     if folded > MAX_FOLDED_SHARE:
-        problems.append(f"{folded:.2%} of the voxels are folded (at most {MAX_FOLDED_SHARE:.2%})")
+        problems.append(f"it folds {folded:.2%} of the voxels onto others (plausible: at most {MAX_FOLDED_SHARE:.2%})")
     if error_mm > MAX_INVERSE_ERROR_MM:
-        problems.append(f"the inverse misses by {error_mm:.2f} mm (at most {MAX_INVERSE_ERROR_MM:g} mm)")
+        problems.append(
+            f"there and back, points end {error_mm:.2f} mm from where they were (plausible: at most "
+            f"{MAX_INVERSE_ERROR_MM:g} mm)"
+        )
     if view < MIN_SHARED_VIEW:
-        problems.append(f"the fields of view share {view:.0%} (at least {MIN_SHARED_VIEW:.0%})")
+        problems.append(f"MR and CT show only {view:.0%} of the smaller scan together (usual: {MIN_SHARED_VIEW:.0%})")
     return problems
 
 

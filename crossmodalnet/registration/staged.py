@@ -25,7 +25,7 @@ from crossmodalnet.registration.config import RegistrationConfig
 from crossmodalnet.registration.diffeomorphic import Lattice, Scene, deform, lattice_over, sample
 from crossmodalnet.registration.exhaustive import best_rigid
 from crossmodalnet.registration.mapping import map_image, map_labels, read_mapping
-from crossmodalnet.registration.quality import Alignment, Quality, first_improvement, measure
+from crossmodalnet.registration.quality import Alignment, Quality, measure, register_once
 
 # Starts of the rigid stage; spacing in mm and steps of each level of the last stage.
 METHODS: dict[str, tuple[int, tuple[tuple[float, int], ...]]] = {
@@ -38,7 +38,7 @@ _AFFINE_ITERATIONS = (100, 50, 20)
 
 
 class StagedRegistration:
-    """The staged engine; its search is exhaustive, so there is no second start."""
+    """The staged engine; its search is exhaustive."""
 
     def __init__(self, config: RegistrationConfig) -> None:
         self._num_candidates, self._levels = METHODS[config.method]
@@ -49,12 +49,12 @@ class StagedRegistration:
         spacing_mm, _ = self._levels[-1]
         fixed, moving = prepare_ct(ct, spacing_mm), prepare_mr(mr, spacing_mm)
 
-        def attempt(_: str, scratch: Path) -> tuple[Transform, Quality]:
-            transform = self._estimate(fixed, moving, scratch)
+        def attempt() -> tuple[Transform, Quality]:
+            transform = self._estimate(fixed, moving, Path(folder))
             coarse = [coarsen(image, max(_AFFINE_SPACING_MM, spacing_mm)) for image in (fixed, moving)]
-            return transform, measure(coarse[0], coarse[1], transform, scratch)
+            return transform, measure(coarse[0], coarse[1], transform, Path(folder))
 
-        return first_improvement(["search"], attempt, self._min_gain, Path(folder))
+        return register_once(attempt, self._min_gain)
 
     def warp_image(self, mr: Volume, grid: Grid, transform: Transform) -> Volume:
         """Warp the MR; see `Registration`."""
@@ -80,7 +80,7 @@ class StagedRegistration:
         for field, name in zip(fields, ("syn1Warp.nii.gz", "syn1InverseWarp.nii.gz"), strict=True):
             vectors_mm = np.moveaxis((field * lattice.spacing_mm).numpy(), 0, -1)
             write_field(folder / name, vectors_mm, lattice.grid.affine)
-        return Transform(affine, folder / "syn1Warp.nii.gz")
+        return Transform(affine, folder / "syn1Warp.nii.gz", "search")
 
 
 def _affine(fixed: Volume, moving: Volume, num_candidates: int, folder: Path) -> Path:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from crossmodalnet.imaging.geometry import WORLD, reoriented_grid
+from crossmodalnet.imaging.intensity import NUM_BINS
 from crossmodalnet.imaging.resample import coarsen
 from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.processes import plain_folder
 from crossmodalnet.registration.ants import (
-    NUM_BINS,
     Centre,
     Transform,
     linear,
@@ -25,11 +25,10 @@ from crossmodalnet.registration.ants import (
 )
 from crossmodalnet.registration.config import RegistrationConfig
 from crossmodalnet.registration.exhaustive import best_rigid
-from crossmodalnet.registration.quality import Alignment, Quality, first_improvement, measure
+from crossmodalnet.registration.quality import Alignment, Quality, measure, register_once
 
-Start = Literal["search", "centre_of_mass", "geometric_centre"]
-# In order of trial; `search` aligns coarsely from several starts and continues from the best.
-STARTS: tuple[Start, ...] = ("search", "geometric_centre", "centre_of_mass")
+# `search` aligns coarsely from several starts and continues from the best.
+Start = Literal["search", "centre_of_mass"]
 # At a quarter, half and the full working resolution.
 AFFINE_ITERATIONS = (100, 50, 10)
 _SEARCH_SPACING_MM = 8.0
@@ -42,7 +41,7 @@ _MUCH_BETTER = 1.4
 
 
 class SynRegistration:
-    """The ANTs engine: affine, then SyN; tries the next start where one fails."""
+    """The ANTs engine: affine, then SyN."""
 
     def __init__(self, config: RegistrationConfig) -> None:
         self._config = config
@@ -52,11 +51,11 @@ class SynRegistration:
         spacing_mm = self._config.working_spacing_mm
         fixed, moving = prepare_ct(ct, spacing_mm), prepare_mr(mr, spacing_mm)
 
-        def attempt(start: Start, scratch: Path) -> tuple[Transform, Quality]:
-            transform = estimate_syn(fixed, moving, self._config, start, scratch)
-            return transform, measure(fixed, moving, transform, scratch)
+        def attempt() -> tuple[Transform, Quality]:
+            transform = estimate_syn(fixed, moving, self._config, "search", Path(folder))
+            return transform, measure(fixed, moving, transform, Path(folder))
 
-        return first_improvement(STARTS, attempt, self._config.min_gain, Path(folder))
+        return register_once(attempt, self._config.min_gain)
 
     def warp_image(self, mr: Volume, grid: Grid, transform: Transform) -> Volume:
         """Warp the MR; see `Registration`."""
@@ -69,11 +68,7 @@ class SynRegistration:
 
 
 def estimate_syn(fixed: Volume, moving: Volume, config: RegistrationConfig, start: Start, folder: Path) -> Transform:
-    """Register a prepared moving image to a prepared fixed one; the transform goes to the fresh `folder`.
-
-    Raises:
-        RuntimeError: ANTs failed.
-    """
+    """Register a prepared moving image to a prepared fixed one; the transform goes to the fresh `folder`."""
     import ants
 
     first = estimate_affine(fixed, moving, AFFINE_ITERATIONS, start, folder)
@@ -90,11 +85,7 @@ def estimate_syn(fixed: Volume, moving: Volume, config: RegistrationConfig, star
 def estimate_affine(
     fixed: Volume, moving: Volume, iterations: tuple[int, int, int], start: Start, folder: Path
 ) -> Transform:
-    """Register affinely, as `estimate_syn` does; iterations at a quarter, half and full resolution.
-
-    Raises:
-        RuntimeError: ANTs failed.
-    """
+    """Register affinely, as `estimate_syn` does; iterations at a quarter, half and full resolution."""
     used: str = start
     with plain_folder(folder) as plain:
         if start == "search":

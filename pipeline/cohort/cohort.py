@@ -42,10 +42,7 @@ def gather_cohort(
 ) -> list[Subject]:
     """Make the phantom, or collect MM-WHS or your own data, and read every file to its end.
 
-    Args:
-        folder: output; created if missing.
-        needs_labels: make missing label maps errors.
-        section: section of `params`, for messages: `data` or `adapt.target`.
+    `section` names that of `params` in messages: `data` or `adapt.target`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if params.source == "table":

@@ -33,12 +33,7 @@ def fetch(archive: Archive, max_bytes: int, section: str) -> Path:
 
     A partial download (`.part`) is resumed where the server supports HTTP ranges.
 
-    Args:
-        section: section of the archive, for messages: `data` or `adapt.target`.
-
-    Raises:
-        DataError: wrong checksum, or larger than `max_bytes`.
-        ResourceError: the network or the server fails.
+    DataError for a wrong checksum, or more than `max_bytes`; ResourceError if the network or the server fails.
     """
     wanted = archive.sha256.lower()
     if local := local_archive(archive.url):

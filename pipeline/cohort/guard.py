@@ -67,12 +67,7 @@ def _scan_problems(path: Path) -> list[str]:
 def existing_path(text: str, key: str) -> Path:
     """Resolve the path of a parameter, relative to the working folder or `$DVC_ROOT`; `~` is the home folder.
 
-    Args:
-        key: parameter, for messages: `data.path`, `adapt.target.path`, `PATH`.
-
-    Raises:
-        DataError: the path does not exist or cannot be read.
-        UsageError: it lies where DVC deletes files.
+    DataError if it cannot be read, UsageError if it lies where DVC deletes files; `key` is named in both.
     """
     try:
         path = Path(text).expanduser()
@@ -89,6 +84,11 @@ def existing_path(text: str, key: str) -> Path:
         refuse_outputs(key, top / path)
         return top / path
     raise DataError(f"{key} = {text} does not exist (seen from {Path.cwd()})")
+
+
+def csv_in(folder: Path) -> str:
+    """Propose a table that lies in a folder, for messages; empty without one."""
+    return next((f", for instance {path}" for path in sorted(folder.glob("*.[cC][sS][vV]"))), "")
 
 
 def local_archive(url: str) -> Path | None:

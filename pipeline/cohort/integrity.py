@@ -11,12 +11,22 @@ from typing import TypeVar
 import numpy as np
 
 from crossmodalnet.errors import DataError
-from crossmodalnet.imaging.codes import MMWHS, LabelCodes
-from crossmodalnet.imaging.geometry import reoriented_grid
-from crossmodalnet.imaging.inspect import Finding, Inspection, grid_findings, inspect_file
+from crossmodalnet.imaging.anatomy import turning
+from crossmodalnet.imaging.codes import MMWHS, LabelCodes, whole_values
+from crossmodalnet.imaging.geometry import SMALLEST_HEART_MM, reoriented, reoriented_grid
+from crossmodalnet.imaging.inspect import (
+    EXCHANGED,
+    IS_IT_A_CT,
+    NOTHING,
+    Finding,
+    Inspection,
+    grid_findings,
+    inspect_file,
+)
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.untrusted import UntrustedImage, read_untrusted
-from crossmodalnet.io.console import track, wrapped
+from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.io.console import count, track, wrapped
 from pipeline.cohort.pairs import Role
 from pipeline.runtime.workers import ALL_CORES, CaseCost, RuntimeConfig, Work, run_cases
 
@@ -35,15 +45,7 @@ MAX_NAMED = 8
 
 @dataclass(frozen=True)
 class Scan:
-    """Files of one scan before they are checked.
-
-    Attributes:
-        image: file, or folder of DICOM; None for a label map alone.
-        needs_label: true for training scans that must have a label map.
-        patient: as in the user's table; empty if unknown.
-        role: None where the split decides.
-        row: row of the user's table, the header being row 1.
-    """
+    """Files of one scan before they are checked; no `image`: a label map alone; no `role`: the split decides."""
 
     name: str
     modality: Modality
@@ -65,13 +67,9 @@ Reports = dict[str, tuple[Inspection, Inspection]]
 
 
 def require_sound(findings: list[Finding]) -> None:
-    """Log warnings and stop on errors.
-
-    Raises:
-        DataError: at least one finding is an error; the message lists all findings.
-    """
+    """Log warnings, or raise DataError with all findings if one is an error."""
     num_errors = sum(finding.severity == "error" for finding in findings)
-    summary = f"integrity check: {num_errors} error(s), {len(findings) - num_errors} warning(s)"
+    summary = f"integrity check: {count(num_errors, 'error')}, {count(len(findings) - num_errors, 'warning')}"
     if num_errors:
         raise DataError(f"{summary}; nothing was written\n{table(findings)}")
     if findings:
@@ -136,11 +134,8 @@ def check_scans(
 ) -> tuple[list[Finding], Reports]:
     """Read the files of all scans to their ends and list every fault.
 
-    Args:
-        known_as: returns the path of a file as the user knows it.
-        read: reader of untrusted files; picklable.
-        any_axes: accept label maps whose axes differ in order or direction from the image's.
-        needs_labels: make missing label maps, and too few labelled subjects, errors.
+    `known_as` returns the path of a file as the user knows it. `any_axes` accepts label maps whose axes differ in order
+    or direction from the image's. `needs_labels` makes missing label maps, and too few labelled subjects, errors.
     """
     findings = list(_set_findings(scans, known_as, needs_labels))
     reports: Reports = {}
@@ -153,7 +148,36 @@ def check_scans(
             findings += [replace(finding, case=scan.title, file=file) for finding in inspection.findings]
         if digest := report[0].digest:
             same.setdefault(digest, []).append(scan)
+    findings = _systematic(_exchanged_modalities(findings, scans), reports)
     return [*findings, *_twin_findings(same.values(), known_as)], reports
+
+
+def _exchanged_modalities(findings: list[Finding], scans: list[Scan]) -> list[Finding]:
+    """Replace the findings on a patient's CT and MR that each look like the other, and on a cohort of such scans."""
+    odd = {finding.case for finding in findings if finding.remedy.endswith(IS_IT_A_CT)}
+    people: dict[str, dict[Modality, Scan]] = {}
+    for scan in scans:
+        people.setdefault(scan.patient or scan.name, {})[scan.modality] = scan
+    what, remedy = "CT and MR seem to be exchanged", "exchange them in the column modality, or the channels' names"
+    if odd and all(scan.title in odd for scan in scans) and len({scan.modality for scan in scans}) > 1:
+        exchanged, new = odd, [Finding("error", f"{what} in all scans", remedy, "table")]
+    else:
+        both = [own for own in people.values() if len(own) > 1 and {scan.title for scan in own.values()} <= odd]
+        exchanged = {scan.title for own in both for scan in own.values()}
+        new = [Finding("warning", what, remedy, own[Modality.CT].title) for own in both]
+    return [f for f in findings if f.case not in exchanged or not f.remedy.endswith(IS_IT_A_CT)] + new
+
+
+def _systematic(findings: list[Finding], reports: Reports) -> list[Finding]:
+    """Make an error of two structures that seem to be exchanged in all of several label maps."""
+    alike = [finding for finding in findings if EXCHANGED in finding.what]
+    pairs = {finding.what.partition(EXCHANGED)[0] for finding in alike}
+    num = sum(bool(label.volumes_ml) for _, label in reports.values())
+    if len(pairs) != 1 or len(alike) != num or num < MIN_LABELLED:
+        return findings
+    what = alike[0].what.replace(EXCHANGED, f"{EXCHANGED} in all label maps", 1)
+    error = Finding("error", what, "exchange the values of these two in data.labels", "all")
+    return [finding for finding in findings if finding not in alike] + [error]
 
 
 def each_scan(
@@ -185,7 +209,14 @@ def inspect_scan(
     turns = any_axes and label.says_orientation and all(np.linalg.matrix_rank(g.affine) == 4 for g in grids)
     on_axes = reoriented_grid(label.grid, image.grid) if turns else label.grid
     findings = grid_findings(image.grid, on_axes, says_orientation=label.says_orientation)
-    return image, replace(label, findings=[*label.findings, *findings])
+    size_mm = np.multiply(image.grid.shape, image.grid.spacing_mm)
+    if {"LV", "Myo"} <= label.volumes_ml.keys() and size_mm.min() >= SMALLEST_HEART_MM:
+        values = Volume(codes.known_indices(whole_values(label.coarse)), label.grid.affine)
+        indices = reoriented(values, image.grid).data if turns else values.data
+        if indices.shape == image.coarse.shape and (how := turning(image.coarse, indices, image.grid.affine)):
+            remedy = "look at the picture of `crossmodalnet data check`; turn the label map, or mend its header"
+            findings.append(Finding("warning", f"label map seems {how} against its image", remedy))
+    return replace(image, coarse=NOTHING), replace(label, coarse=NOTHING, findings=[*label.findings, *findings])
 
 
 def is_settled(report: tuple[Inspection, Inspection]) -> bool:

@@ -20,8 +20,8 @@ from crossmodalnet.imaging.untrusted import CHUNK_BYTES, MAX_VOXELS, is_gzip
 from crossmodalnet.io.archive import Budget, extract, normal_name
 from crossmodalnet.io.console import track
 from pipeline.cohort.fetch import fetch
-from pipeline.cohort.guard import existing_path
-from pipeline.cohort.integrity import Scan
+from pipeline.cohort.guard import csv_in, existing_path
+from pipeline.cohort.integrity import Scan, table
 from pipeline.cohort.pairs import Subject
 from pipeline.config.sections import DataConfig
 
@@ -31,8 +31,6 @@ Part = Literal["train", "test"]
 
 REGISTRATION = "https://zmiclab.github.io/zxh/0/mmwhs/"
 MAX_DEPTH = 3  # of archives in archives
-# More skipped files with names alike are counted instead of listed.
-MAX_ALIKE = 8
 COMPRESS_LEVEL = 1
 # Published names and common variants: upper case, hyphens, mri, img, labels, (1).
 _NAME = re.compile(
@@ -118,17 +116,8 @@ def subjects_of(scans: list[Scan]) -> list[Subject]:
 def lay_out_mmwhs(folder: Path, params: DataConfig, section: str = "data") -> tuple[Mapping[str, str], list[Finding]]:
     """Copy a cohort into an empty folder under its published names.
 
-    Files are copied, not linked, because DVC makes its files read-only.
-
-    Args:
-        section: section of `params`, for messages: `data` or `adapt.target`.
-
-    Returns:
-        Origin of each published name; findings on unreadable, conflicting and skipped files.
-
-    Raises:
-        DataError: no source, no files, or a damaged or refused archive.
-        ResourceError: no network or no disk space.
+    Files are copied, not linked, because DVC makes its files read-only. Return the origin of each published name, and
+    findings. DataError for no source, no files or a refused archive; ResourceError for no network or no disk space.
     """
     sources = _sources(params, section)
     scratch = folder / ".unpacked"
@@ -136,7 +125,9 @@ def lay_out_mmwhs(folder: Path, params: DataConfig, section: str = "data") -> tu
     files = [file for source in sources for file in search.files_of(source)]
     left_out = search.findings()
     if not files:
-        named = "".join(f"\n  {finding.file}: {finding.what}" for finding in left_out)
+        named = f"\n{table(left_out)}"
+        if csv := "".join(csv_in(source) for source in sources):
+            named = f"\ngive the table of your own data instead{csv}, with data.source: table (docs/own_data.md)"
         raise DataError(
             f"no MM-WHS files in {', '.join(str(source) for source in sources)}: "
             f"looked, at any depth, for names like ct_train_1001_image.nii.gz and mr_train_1001_label.nii.gz{named}"
@@ -243,17 +234,9 @@ class _Search:
             yield from self._unpack(source, source.name, depth=1)
 
     def findings(self) -> list[Finding]:
-        """List the skipped files and why, grouped where many are alike."""
-        kinds: dict[tuple[str, str], list[str]] = {}
-        for name, why in self._left_out:
-            kinds.setdefault((re.sub(r"\d+", "#", PurePosixPath(name).name), why), []).append(name)
-        rows = []
-        for (_, why), names in kinds.items():
-            rows += [(name, why) for name in names[:MAX_ALIKE]]
-            if len(names) > MAX_ALIKE:
-                rows.append((f"{len(names) - MAX_ALIKE} more like {names[0]}", why))
+        """List the skipped files and why."""
         remedy = "add it under a name like ct_train_1001_image.nii.gz, or not"
-        warnings = [Finding("warning", f"not taken: {why}", remedy, "all", name) for name, why in rows]
+        warnings = [Finding("warning", f"not taken: {why}", remedy, "all", name) for name, why in self._left_out]
         return [*self._errors, *warnings]
 
     def _walk(self, folder: Path) -> Iterator[Path]:

@@ -2,9 +2,9 @@
 
 import logging
 import os
-from collections import Counter
 from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from crossmodalnet.imaging.read import format_of, read_scan
 from crossmodalnet.imaging.resample import straightened
 from crossmodalnet.imaging.structures import ABBREVIATIONS, to_codes
 from crossmodalnet.imaging.volume import Volume
-from pipeline.cohort.guard import existing_path, is_output
+from pipeline.cohort.guard import csv_in, existing_path, is_output
 from pipeline.cohort.integrity import Reports, Scan, check_scans, each_scan
 from pipeline.cohort.mmwhs import place_packed
 from pipeline.cohort.nnunet import DESCRIPTION, is_nnunet, read_nnunet
@@ -29,8 +29,8 @@ from pipeline.runtime.workers import ALL_CORES, RuntimeConfig
 
 logger = logging.getLogger(__name__)
 
-# With more leftover files the folder is probably shared: they are counted instead of listed.
-MOST_NAMED = 50
+# Leftover files that are listed.
+MOST_LEFT = 1000
 
 
 def is_own(path: Path) -> bool:
@@ -41,11 +41,7 @@ def is_own(path: Path) -> bool:
 def check_own(
     params: DataConfig, runtime: RuntimeConfig = ALL_CORES, *, needs_labels: bool = True
 ) -> tuple[ScanTable, Reports]:
-    """Read a table or an nnU-Net folder and all its files to their ends, without writing.
-
-    Args:
-        needs_labels: make missing label maps errors.
-    """
+    """Read a table or an nnU-Net folder and all its files to their ends, without writing."""
     table = _read(params)
     check_consistency(table)
     table.codes = _codes(params, table)
@@ -53,7 +49,8 @@ def check_own(
         finding.file == DESCRIPTION for finding in table.findings if finding.severity == "error"
     ):
         return table, {}  # without the meaning of values, every label map would be wrong
-    _find_leftovers(table)
+    if not any(finding.severity == "error" for finding in table.findings):
+        _find_leftovers(table)
     if not table.scans:
         return table, {}
     once = list({scan.name: scan for scan in reversed(table.scans)}.values())[::-1]
@@ -85,8 +82,7 @@ def lay_out_own(table: ScanTable, reports: Reports, folder: Path, runtime: Runti
     """Write a sound cohort as NIfTI images and label maps with the codes of MM-WHS."""
     plain = frozenset(name for name, (image, _) in reports.items() if image.is_plain)
     place = partial(_place, codes=table.codes, folder=folder, plain=plain)
-    names = [scan.name for scan, _ in each_scan(place, table.scans, "collect", runtime)]
-    logger.debug("collected %s", ", ".join(names))
+    logger.debug("collected %s", ", ".join(scan.name for scan, _ in each_scan(place, table.scans, "collect", runtime)))
     logger.info("%s", table.codes.meaning)
     if table.codes.missing:
         missing = ", ".join(table.codes.missing)
@@ -106,7 +102,7 @@ def _read(params: DataConfig) -> ScanTable:
         return read_table_file(path)
     if not is_nnunet(path):
         raise DataError(
-            f"data.path = {path} is a folder without dataset.json and imagesTr: give a CSV, or lay it out as "
+            f"{path} is a folder without dataset.json and imagesTr: give a CSV{csv_in(path)}, or lay it out as "
             "nnU-Net wants it (docs/own_data.md)"
         )
     return read_nnunet(path)
@@ -132,26 +128,16 @@ def _check_structures(table: ScanTable, reports: Reports) -> None:
     never = [name for name in ABBREVIATIONS if name not in seen and name not in table.codes.missing]
     if seen and never:
         listed = ", ".join(never)
-        remedy = f"list what the data set does not delineate: data.missing: [{listed}]"
+        remedy = f"data.labels gives other values their meaning; if nobody delineated them: data.missing: [{listed}]"
         table.error("all", "", f"{listed} in no label map", remedy)
 
 
 def _find_leftovers(table: ScanTable) -> None:
-    """Warn of unlisted files that look like scans: rows may be missing.
-
-    A folder of DICOM counts once. More than `MOST_NAMED` files are counted by top-level folder.
-    """
+    """Warn of unlisted files that look like scans, and folders of DICOM: rows may be missing."""
     taken = {file.resolve() for scan in table.scans for file in (scan.image, scan.label) if file}
     unlisted: list[OSError] = []
-    paths = list(_scans_below(table.root, taken, unlisted))
-    if len(paths) <= MOST_NAMED:
-        for path in paths:
-            table.warning("table", path, "looks like a scan and is not taken", "add a row if it belongs to the cohort")
-    else:
-        folders = Counter(table.root.joinpath(*path.relative_to(table.root).parts[:-1][:1]) for path in paths)
-        for folder, count in sorted(folders.items()):
-            what = f"number of files below that look like scans and are not taken: {count}"
-            table.warning("table", folder, what, "add them, or give the table a folder of its own")
+    for path in islice(_scans_below(table.root, taken, unlisted), MOST_LEFT):
+        table.warning("table", path, "looks like a scan and is not taken", "add a row if it belongs to the cohort")
     for error in unlisted:
         what = f"folder cannot be listed ({error.strerror})"
         table.warning("table", Path(error.filename or table.root), what, "look at its permissions")

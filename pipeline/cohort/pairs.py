@@ -22,13 +22,9 @@ OPTIONAL_COLUMNS = ["patient", "role", "missing"]
 
 @dataclass(frozen=True)
 class Subject:
-    """One person scanned once.
+    """One person scanned once, for instance `ct_1001`; subjects of one patient share a role, None if the split decides.
 
-    Attributes:
-        name: modality and number or patient, for instance `ct_1001`.
-        patient: person, or empty; subjects of one patient share a role.
-        role: None where the split decides.
-        missing: abbreviations of structures that the cohort does not delineate.
+    `missing` lists abbreviations of structures that the cohort does not delineate.
     """
 
     name: str
@@ -112,11 +108,7 @@ def make_pairs(subjects: list[Subject], params: SplitConfig) -> list[Pair]:
     `pairing: same_patient` allows no pairs of two patients. `cross_patient` exchanges the MRs of two or three patients,
     who share a role. `mrs_per_ct` > 1 adds pairs to training CTs.
 
-    Returns:
-        Pairs ordered by name.
-
-    Raises:
-        DataError: too few labelled subjects, or roles that lack a pair or contradict `folds`.
+    Pairs are ordered by name. DataError for too few labelled subjects, or roles that lack a pair or contradict `folds`.
     """
     labelled = [subject for subject in subjects if subject.label is not None]
     for modality in Modality:
@@ -141,15 +133,10 @@ def make_pairs(subjects: list[Subject], params: SplitConfig) -> list[Pair]:
 
 
 def make_unlabelled_pairs(subjects: list[Subject], params: SplitConfig) -> list[Pair]:
-    """Pair CT with MR subjects for training without labels; `mrs_per_ct` is ignored.
+    """Pair CT with MR subjects for training without labels, ordered by name, each CT once; `mrs_per_ct` is ignored.
 
-    Patients with both modalities are paired with themselves, the others after a shuffle by `params.seed`.
-
-    Returns:
-        Training pairs ordered by name, each CT once.
-
-    Raises:
-        DataError: no CT or no MR, or no pair that `pairing` allows.
+    Patients with both modalities are paired with themselves, the others after a shuffle by `params.seed`. DataError for
+    no CT or no MR, or no pair that `pairing` allows.
     """
     num_ct, num_mr = (len(_of(subjects, modality)) for modality in Modality)
     if not num_ct or not num_mr:

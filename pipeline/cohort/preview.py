@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from crossmodalnet.errors import DataError, UsageError
 from crossmodalnet.imaging.anatomy import PLAUSIBLE_ML
@@ -17,7 +17,7 @@ from crossmodalnet.imaging.read import read_scan
 from crossmodalnet.imaging.structures import ABBREVIATIONS, STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.inference.preview import preview as draw
-from crossmodalnet.io.console import plain_table, wrapped
+from crossmodalnet.io.console import count, plain_table, wrapped
 from crossmodalnet.roi.box import box_of
 from pipeline.cohort.guard import existing_path
 from pipeline.cohort.integrity import Reports, Scan, check_scans
@@ -27,8 +27,12 @@ from pipeline.cohort.own_data import check_own, is_own, subjects_of
 from pipeline.cohort.pairs import ROLES, Pair, Subject, make_pairs, unpaired
 from pipeline.config.params import read_value, validate
 from pipeline.config.sections import DataConfig, SplitConfig
+from pipeline.runtime.paths import PARAMS
 from pipeline.runtime.work import work_folder
 from pipeline.runtime.workers import ALL_CORES, RuntimeConfig
+
+# Scans with findings in the picture.
+MAX_DRAWN = 4
 
 
 def preview(
@@ -38,7 +42,7 @@ def preview(
     if params.source == "table":
         table, reports = check_own(params, runtime)
         subjects, findings, codes = subjects_of(table, Path()), table.findings, table.codes
-        picture = _draw(table.scans, reports, codes)
+        picture = _draw(table.scans, reports, codes, findings)
     else:
         codes = MMWHS
         with TemporaryDirectory(dir=work_folder("data_check", "collected")) as name:
@@ -49,18 +53,16 @@ def preview(
             )
             findings += check_findings
             subjects = subjects_of_mmwhs(scans)
-            picture = _draw(scans, reports, codes)
-    pairs: list[Pair] = []
-    if not any(finding.severity == "error" for finding in findings):
-        try:
-            pairs = make_pairs(subjects, split)
-        except DataError as error:
-            findings.append(Finding("error", str(error), "add scans, or change section split", "all"))
+            picture = _draw(scans, reports, codes, findings)
+    try:
+        pairs = [] if any(finding.severity == "error" for finding in findings) else make_pairs(subjects, split)
+    except DataError as error:
+        findings.append(Finding("error", str(error), "add scans, or change section split", "all"))
     if any(finding.severity == "error" for finding in findings):
         return picture, findings
     text = [_scan_table(subjects, reports, pairs), _volume_table(reports, codes)]
     num_people = len({subject.person for subject in subjects})
-    text += wrapped(f"{len(subjects)} scans of {num_people} patients; {codes.meaning}")
+    text += wrapped(f"{count(len(subjects), 'scan')} of {count(num_people, 'patient')}; {codes.meaning}")
     if codes.missing:
         text += wrapped(f"not delineated, read as background and not scored: {', '.join(codes.missing)}")
     return text + _pair_lines(subjects, pairs) + picture, findings
@@ -80,16 +82,21 @@ def _volume_table(reports: Reports, codes: LabelCodes) -> str:
     return plain_table(("structure", "value", "scans", "median, mL", "range", "plausible"), rows)
 
 
-def _draw(scans: Sequence[Scan], reports: Reports, codes: LabelCodes) -> list[str]:
-    """Draw the structures of the first sound CT and MR as the values are read now; return the path."""
-    pictures = []
+def _draw(scans: Sequence[Scan], reports: Reports, codes: LabelCodes, findings: Sequence[Finding]) -> list[str]:
+    """Draw the structures as the values are read now: a CT, an MR, and first scans with findings; return the path."""
+    cases = {finding.case for finding in findings}
+    sound = [scan for scan in scans if _can_be_drawn(reports.get(scan.name))]
+    chosen = [scan for scan in sound if scan.title in cases][:MAX_DRAWN]
     for modality in Modality:
-        scan = next((s for s in scans if s.modality is modality and _can_be_drawn(reports.get(s.name))), None)
-        if scan is None or scan.image is None or scan.label is None:
-            continue
-        volume, values = read_scan(scan.image).volume(), read_scan(scan.label).volume()
+        if modality not in {scan.modality for scan in chosen}:
+            chosen += [scan for scan in sound if scan.modality is modality][:1]
+    pictures = []
+    for scan in chosen:
+        volume, values = (read_scan(path).volume() for path in (scan.image, scan.label) if path)
         labels = Volume(codes.known_indices(whole_values(values.data)), values.affine)
-        pictures.append(draw(volume, labels, modality, box_of(labels), codes.codes))
+        picture = draw(volume, labels, scan.modality, box_of(labels), codes.codes)
+        ImageDraw.Draw(picture).text((12, 26), scan.name, "yellow", ImageFont.load_default(16))
+        pictures.append(picture)
     if not pictures:
         return []
     page = Image.new("RGB", (max(p.width for p in pictures), sum(p.height for p in pictures)))
@@ -97,7 +104,7 @@ def _draw(scans: Sequence[Scan], reports: Reports, codes: LabelCodes) -> list[st
         page.paste(picture, (0, sum(p.height for p in pictures[:number])))
     path = work_folder("data_check", "picture") / "labels.png"
     page.save(path)
-    return [f"picture of the labels: {os.path.relpath(path)}"]
+    return wrapped(f"picture of the labels of {', '.join(scan.name for scan in chosen)}: {os.path.relpath(path)}")
 
 
 def _can_be_drawn(report: tuple[Inspection, Inspection] | None) -> bool:
@@ -109,6 +116,7 @@ def _can_be_drawn(report: tuple[Inspection, Inspection] | None) -> bool:
 
 
 def _scan_table(subjects: list[Subject], reports: Reports, pairs: list[Pair]) -> str:
+    """List the scans; the column of patients is left out where the scans' names say them."""
     roles = {subject.name: pair.role for pair in pairs for subject in (pair.ct, pair.mr)}
     rows = []
     for subject in subjects:
@@ -116,17 +124,18 @@ def _scan_table(subjects: list[Subject], reports: Reports, pairs: list[Pair]) ->
         grid = image.grid if image else None
         structures = tuple(label.volumes_ml) if label else ()
         listed = "all" if structures == ABBREVIATIONS else ", ".join(structures)
-        rows.append(
-            (
-                subject.name,
-                subject.patient,
-                " x ".join(map(str, grid.shape)) if grid else "",
-                " x ".join(f"{value:.2f}" for value in grid.spacing_mm) if grid else "",
-                listed if subject.label else "no label map",
-                roles.get(subject.name, subject.role or ""),
-            )
-        )
-    return plain_table(("subject", "patient", "voxels", "spacing, mm", "structures", "role"), rows)
+        spacings = [f"{value:.2f}" for value in grid.spacing_mm] if grid else []
+        row = {
+            "subject": subject.name,
+            "patient": subject.patient,
+            "voxels": " x ".join(map(str, grid.shape)) if grid else "",
+            "spacing, mm": " x ".join(spacings if len(set(spacings)) > 1 else spacings[:1]),
+            "structures": listed if subject.label else "no label map",
+            "role": roles.get(subject.name, subject.role or ""),
+        }
+        rows.append(row)
+    shown = [name for name in rows[0] if name != "patient" or not all(r[name] in r["subject"] for r in rows)]
+    return plain_table(shown, [[row[name] for name in shown] for row in rows])
 
 
 def _pair_lines(subjects: list[Subject], pairs: list[Pair]) -> list[str]:
@@ -136,7 +145,7 @@ def _pair_lines(subjects: list[Subject], pairs: list[Pair]) -> list[str]:
     num_same = sum(pair.is_one_patient for pair in pairs)
     lines = [
         plain_table(("role", "pair"), rows),
-        f"{len(pairs)} pairs, {num_same} of them the CT and MR of one patient",
+        f"{count(len(pairs), 'pair')}, {num_same} of them the CT and MR of one patient",
     ]
     if left := unpaired(subjects, pairs):
         lines.append(f"labelled, but in no pair: {', '.join(subject.name for subject in left)}")
@@ -144,17 +153,7 @@ def _pair_lines(subjects: list[Subject], pairs: list[Pair]) -> list[str]:
 
 
 def params_for(path: str | None, labels: str | None, missing: list[str], *, section: dict[str, Any]) -> DataConfig:
-    """Make the section `data` for a preview of a path.
-
-    Args:
-        path: CSV, folder or zip archive; None for `data.path`.
-        labels: YAML; None for `labels` of the section.
-        missing: empty for `missing` of the section.
-        section: section `data` of params.yaml.
-
-    Raises:
-        UsageError: the source is the phantom.
-    """
+    """Make the section `data` for a preview: that of params.yaml (`section`), but for what is given."""
     values = dict(section)
     given = {"labels": read_value(labels) if labels else None, "missing": missing}
     if path is not None:
@@ -163,7 +162,7 @@ def params_for(path: str | None, labels: str | None, missing: list[str], *, sect
         # `labels` and `missing` apply to tables only.
         values = {key: value for key, value in values.items() if own or key not in given}
     values |= {key: value for key, value in given.items() if value}
-    params = validate(DataConfig, values, "data")
+    params = validate(DataConfig, values, "data", "your options" if labels or missing else PARAMS)
     if params.source == "phantom":
         raise UsageError(
             "data.source is phantom, which is made and not found: give a path, `crossmodalnet data check PATH`"

@@ -3,10 +3,12 @@
 import os
 import re
 from dataclasses import dataclass, field
+from functools import partialmethod
+from itertools import product
 from pathlib import Path
 
 from crossmodalnet.imaging.codes import MMWHS, LabelCodes
-from crossmodalnet.imaging.inspect import Finding
+from crossmodalnet.imaging.inspect import Finding, Severity
 from crossmodalnet.imaging.read import SUFFIXES, format_of
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.untrusted import is_stored
@@ -16,9 +18,9 @@ from pipeline.cohort.pairs import ROLES
 
 REQUIRED, OPTIONAL = ("patient", "modality", "image"), ("label", "role")
 COLUMNS = (*REQUIRED, *OPTIONAL)
-MODALITIES = {
-    "ct": Modality.CT, "cta": Modality.CT, "mr": Modality.MR, "mri": Modality.MR, "cmr": Modality.MR,
-}  # fmt: skip
+# Pairs of names that are compared letter by letter.
+MAX_COMPARED = 1_000_000
+MODALITIES = {"ct": Modality.CT, "cta": Modality.CT, "mr": Modality.MR, "mri": Modality.MR, "cmr": Modality.MR}
 
 
 @dataclass
@@ -34,15 +36,12 @@ class ScanTable:
         """Return the path of a file relative to the root, as the user knows it."""
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
 
-    def error(self, case: str, file: Path | str, what: str, remedy: str) -> None:
-        """Add an error for a case (`table` for all) and a file (may be empty)."""
+    def error(self, case: str, file: Path | str, what: str, remedy: str, severity: Severity = "error") -> None:
+        """Add a finding for a case (`table` for all) and a file (may be empty)."""
         name = self.known_as(file) if isinstance(file, Path) else file
-        self.findings.append(Finding("error", what, remedy, case, name))
+        self.findings.append(Finding(severity, what, remedy, case, name))
 
-    def warning(self, case: str, file: Path | str, what: str, remedy: str) -> None:
-        """Add a warning for a case and a file."""
-        name = self.known_as(file) if isinstance(file, Path) else file
-        self.findings.append(Finding("warning", what, remedy, case, name))
+    warning = partialmethod(error, severity="warning")
 
 
 def scan_name(modality: Modality, patient: str) -> str:
@@ -125,6 +124,22 @@ def _check_spellings(table: ScanTable) -> None:
         names_modality = any(_MODALITY.search(s.patient) for s in (first, scan))
         report = table.warning if names_modality or (scan.role and scan.role == first.role) else table.error
         report(scan.title, "", what, remedy)
+    lone = [{s.patient for s in table.scans if s.modality is m} for m in Modality]
+    cts, mrs = ([item for item in keys if item[0].patient in own - other] for own, other in (lone, lone[::-1]))
+    for (ct, a, number), (mr, b, other) in product(cts, mrs) if len(cts) * len(mrs) <= MAX_COMPARED else ():
+        if number == other and is_slip(a, b):
+            what = f"patients {ct.patient!r} and {mr.patient!r} differ by a letter, and have one scan each"
+            remedy = "one person: write one name in both rows; two people: leave them so"
+            table.warning(max(ct.title, mr.title), "", what, remedy)
+
+
+def is_slip(a: str, b: str) -> bool:
+    """Check that two names of four or more letters differ by one, and not in the last (Anna, Anne)."""
+    start = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    exchanged = a[start + 1 :], b[start + 1 :] if b[start + 1 : start + 2].strip() else None
+    rests = (a[start + 1 :], b[start:]), (a[start:], b[start + 1 :]), exchanged
+    are_long = all(sum(map(str.isalpha, name)) >= 4 for name in (a, b))
+    return a != b and are_long and any(one == other for one, other in rests)
 
 
 _MODALITY = re.compile(r"(?<![a-z])(?:cta?|mri?|cmr)(?![a-z])", re.IGNORECASE)
@@ -133,11 +148,7 @@ _GENERAL_WORDS = {"", "p", "pat", "patient", "s", "sub", "subj", "subject", "cas
 
 
 def _spelling_keys(patient: str) -> tuple[str, str]:
-    """Return what tells a patient from others, without case, accents, order of words, zeros or signs; and its numbers.
-
-    >>> [_spelling_keys(name)[0] for name in ("sub-001", "1.0", "Smith^John", "John Smith", "A07")]
-    ['1', '1', 'john smith', 'john smith', '7 a']
-    """
+    """Return what tells a patient from others, without case, accents, order, zeros or signs; and its numbers."""
     text = _MODALITY.sub(" ", re.sub(r"^(\d+)\.0+$", r"\1", patient.strip()))
     parts = re.findall(r"[a-z]+|\d+", file_name_of(text).lower())
     numbers = [part.lstrip("0") or "0" for part in parts if part.isdecimal()]
@@ -160,6 +171,9 @@ def read_table_file(path: Path) -> ScanTable:
     except TableError as error:
         table.error(error.where, path.name, error.what, error.remedy)
         return table
+    if "label" not in columns:
+        what = f"column label is missing: has {', '.join(columns)}"
+        table.error("row 1", path.name, what, "add it, with the path of each scan's label map")
     for name in unused:
         table.warning("row 1", "", f"column {name} is not used", f"known columns: {','.join(COLUMNS)}")
     for number, values in enumerate(cells.iloc[1:].to_numpy(), 2):

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from crossmodalnet.imaging.structures import ABBREVIATIONS
+from crossmodalnet.io.console import count
 from crossmodalnet.metrics.statistics import quantile_interval
 from pipeline.comparison.scores import (
     CASES,
@@ -22,7 +23,7 @@ from pipeline.comparison.scores import (
     resampled_means,
     score,
 )
-from pipeline.comparison.statements import Findings, Statement, count
+from pipeline.comparison.statements import Findings, Statement
 from pipeline.comparison.titles import JADA
 from pipeline.comparison.titles import adapted_title_of as title
 from pipeline.config.sections import CompareConfig
@@ -64,12 +65,7 @@ class DomainScores(NamedTuple):
 
 
 def read_domain_scores(evaluation: Path, variants: Sequence[str], seeds: Sequence[int]) -> DomainScores:
-    """Read the cases of the adapted network and of its variants, each with every seed.
-
-    Args:
-        evaluation: folder with `<method>/seed<k>/cases.csv` and `<method>/seed<k>/target/cases.csv`.
-        variants: `adaptations` of params.yaml.
-    """
+    """Read `<method>/seed<k>[/target]/cases.csv` of the adapted network and its variants (`adaptations`)."""
     others = [method_of(variant) for variant in variants]
     parts = [name for name in others if name not in (LOWER, UPPER)]
     lower, upper = ([name] if name in others else [] for name in (LOWER, UPPER))

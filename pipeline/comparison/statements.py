@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from crossmodalnet.io.console import count
 from crossmodalnet.metrics.scores import METRICS, Metric
 from crossmodalnet.metrics.statistics import smallest_p
 from pipeline.comparison.titles import short_title_of as title
@@ -161,8 +162,3 @@ def _p(value: float) -> str:
 
 def _share(value: float) -> str:
     return "more than 99 %" if 0.99 < value < 1 else f"{100 * value:.0f} %"
-
-
-def count(number: int, noun: str) -> str:
-    """Format a number with its noun in the singular or plural."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.structures import ABBREVIATIONS
-from crossmodalnet.io.console import UNLIMITED_WIDTH
+from crossmodalnet.io.console import UNLIMITED_WIDTH, count
 from crossmodalnet.metrics.scores import HEADLINE, METRIC, METRICS, Metric
 from pipeline.comparison.titles import JADA, adapted_title_of, title_of
 from pipeline.comparison.titles import short_title_of as title
@@ -81,11 +81,7 @@ def escape(text: str) -> str:
 
 
 def markdown_tables(top: Path = Path()) -> str:
-    """Format the comparison, its tests, and any adaptation as Markdown.
-
-    Raises:
-        DataError: the comparison does not exist.
-    """
+    """Format the comparison, its tests, and any adaptation as Markdown."""
     folder = top / COMPARISON
     if not (folder / "table.csv").is_file():
         raise DataError(f"{folder / 'table.csv'} not found: run `dvc repro`")
@@ -96,11 +92,7 @@ def markdown_tables(top: Path = Path()) -> str:
 
 
 def print_summary(console: Console, top: Path = Path()) -> None:
-    """Print the mean results of every method, and the path of the report.
-
-    Raises:
-        DataError: the comparison does not exist.
-    """
+    """Print the mean results of every method, and the path of the report."""
     path = top / COMPARISON / "scores.csv"
     if not path.is_file():
         raise DataError(f"{path} not found: run `dvc repro`")
@@ -137,8 +129,8 @@ def _side_by_side(scores: pd.DataFrame, index: list[str]) -> pd.DataFrame:
 
 def _caption(table: pd.DataFrame, folds: int) -> str:
     seeds = table[table["group"] != "atlas"]["num_seeds"].max()
-    trained = f"each network trained with {seeds:g} seed{'' if seeds == 1 else 's'}" if seeds == seeds else ""
-    parts = [f"{table['num_subjects'].max():g} test pairs", *([trained] if trained else [])]
+    trained = f"each network trained with {count(int(seeds), 'seed')}" if seeds == seeds else ""
+    parts = [count(int(table["num_subjects"].max()), "test pair"), *([trained] if trained else [])]
     if folds > 1:
         parts.append(f"test pairs of {folds} folds pooled")
     return (

@@ -130,13 +130,16 @@ def validate(section: type[S], values: Any, prefix: str, path: Path | str = PARA
         return section.model_validate(values)
     except ValidationError as error:
         lines = [_explain(prefix, issue) for issue in error.errors()]
-        raise UsageError("\n".join([f"{path} has {len(lines)} bad value(s):", *lines])) from error
+        if len(lines) == 1:
+            raise UsageError(f"{path}: {lines[0].strip()}") from error
+        raise UsageError("\n".join([f"{path} has {len(lines)} bad values:", *lines])) from error
 
 
 def _explain(prefix: str, issue: Any) -> str:
     key = ".".join([prefix, *(str(part) for part in issue["loc"])]).strip(".")
     if issue["type"] == "extra_forbidden":
         return f"  {key}: unknown key; `crossmodalnet params explain {prefix}` lists the known ones"
-    if issue["type"] == "value_error" and isinstance(issue["input"], dict):  # several keys of a section
-        return f"  {key}: {issue['ctx']['error']}"
+    if issue["type"] == "value_error":
+        value = "" if isinstance(issue["input"], dict) else f" = {_SHORT.repr(issue['input'])}"  # several keys
+        return f"  {key}{value}: {issue['ctx']['error']}"
     return f"  {key} = {_SHORT.repr(issue['input'])}: {issue['msg']}"

@@ -1,11 +1,12 @@
 """Define the sections of params.yaml that only the pipeline uses."""
 
+from difflib import get_close_matches
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
 from crossmodalnet.config import Config, FloatPair, IntTriple
-from crossmodalnet.imaging.codes import own_codes
+from crossmodalnet.imaging.codes import CODE_SETS, own_codes
 from crossmodalnet.phantom.scanner import Scanner
 from crossmodalnet.training.adaptation.config import AdaptationConfig
 
@@ -69,6 +70,17 @@ class DataConfig(Config):
     urls: list[Archive] = Field([], description="archives to download for source mmwhs, each {url, sha256}")
     max_unpacked_gb: float = Field(60.0, gt=0, description="largest unpacked size of the archives, GB")
     phantom: PhantomConfig = Field(PhantomConfig(), description="cohort of the embedded whole-heart phantom")
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _name_is_known(cls, labels: Any) -> Any:
+        known = ("auto", *CODE_SETS)
+        values = labels.values() if isinstance(labels, dict) else ()
+        types = {type(number) for value in values for number in (value if isinstance(value, list) else [value])}
+        if types - {int} or (not types and labels not in known):
+            close = "".join(f"did you mean {name}? " for name in get_close_matches(str(labels).lower(), known, n=1))
+            raise ValueError(f"{close}Known are {', '.join(known)}, or values by structure: {{LV: 1, Myo: 2}}")
+        return labels
 
     @model_validator(mode="after")
     def _keys_suit_the_source(self) -> "DataConfig":

@@ -13,6 +13,7 @@ from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import read_label_map
 from crossmodalnet.imaging.structures import ABBREVIATIONS, STRUCTURES
 from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.io.console import count
 from crossmodalnet.metrics.scores import HEADLINE, METRICS, score_label_map
 from crossmodalnet.metrics.statistics import bootstrap_interval
 from crossmodalnet.metrics.topology import stray_components
@@ -89,9 +90,6 @@ def score_pair(
 
     Returns:
         `CASE_COLUMNS`, a row per structure; NaN where a structure is absent from both, or missing.
-
-    Raises:
-        DataError: a file is missing or unreadable, or the grids differ.
     """
     predicted, expected = _read(prediction, pair), _read(truth, pair)
     if not predicted.grid.same_as(expected.grid):
@@ -160,9 +158,9 @@ def _read(path: Path, pair: str) -> Volume:
 def _summary(cases: pd.DataFrame, intervals: pd.DataFrame) -> str:
     means = intervals[intervals["structure"] == MEAN].set_index("metric")
     if means.empty:
-        return f"no structure in any of {cases['pair'].nunique()} cases"
+        return f"no structure in any of {count(cases['pair'].nunique(), 'case')}"
     dice, low, high = (float(means[column]["dice"]) for column in ("mean", "low", "high"))
     return (
         f"mean Dice {dice:.3f} [{low:.3f}, {high:.3f}], MIoU {float(means['mean']['iou']):.3f}, "
-        f"HD95 {float(means['mean']['hd95_mm']):.1f} mm over {cases['pair'].nunique()} cases"
+        f"HD95 {float(means['mean']['hd95_mm']):.1f} mm over {count(cases['pair'].nunique(), 'case')}"
     )

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 # Measured on the phantom and on a pair of real size.
 COST = CaseCost(base_mb=400, bytes_per_voxel=40)
 COLUMNS = (
-    "pair", "role", "attempts", "initialisation", "mi_before", "mi_after", "label_dice",
+    "pair", "role", "initialisation", "mi_before", "mi_after", "label_dice",
     "negative_jacobian_share", "largest_displacement_mm", "inverse_error_mm", "shared_view", "seconds", "warning",
 )  # fmt: skip
 DONE = "done.json"
@@ -54,11 +54,11 @@ class RegisterTask:
 
 @dataclass(frozen=True)
 class RegisterOutcome:
-    """Outcome of one pair; `folder` is None if every start failed, `problems` has a line per failed start."""
+    """Outcome of one pair; `folder` is None if registration failed, `problem` says why, or doubts the result."""
 
     folder: Path | None
     reused: bool = False
-    problems: tuple[str, ...] = ()
+    problem: str = ""
 
 
 def register_pairs(
@@ -66,9 +66,7 @@ def register_pairs(
 ) -> dict[str, Path]:
     """Register all pairs (labels optional) or reuse earlier results; return work folders by pair name.
 
-    Raises:
-        DataError: some pairs fail or get worse from every start; raised after all others finish.
-        ResourceError: some pairs killed their workers; raised after all others finish.
+    Errors of pairs are raised after all others finish.
     """
     tasks = [
         RegisterTask(pair.name, pair.ct.image, pair.ct.label, pair.mr.image, pair.mr.label, config) for pair in pairs
@@ -81,13 +79,13 @@ def register_pairs(
     outcomes: dict[str, RegisterOutcome] = {}
     for task, outcome in track(run_cases(register_pair, tasks, work, runtime), "register", len(tasks)):
         outcomes[task.name] = outcome
-        for problem in outcome.problems:
-            logger.warning("%s: registration %s", task.name, problem)
+        if outcome.problem:
+            logger.warning("%s: registration %s", task.name, outcome.problem)
     folders = {name: outcome.folder for name, outcome in outcomes.items() if outcome.folder}
     if failed := sorted(set(outcomes) - set(folders)):
         raise DataError("\n".join([
             f"{len(failed)} of {len(outcomes)} pairs could not be registered:",
-            *(f"  {name}: {'; '.join(outcomes[name].problems)}" for name in failed),
+            *(f"  {name}: {outcomes[name].problem}" for name in failed),
             "Look at their images: the usual cause is another region of the body or a wrong orientation in the "
             "header. Remove or repair these subjects, or change register.working_spacing_mm or min_gain. "
             "The other pairs are kept and not registered again.",
@@ -113,7 +111,7 @@ def register_pair(task: RegisterTask) -> RegisterOutcome:
         try:
             alignment = registration.register(ct, mr, scratch)
         except RegistrationError as error:
-            return RegisterOutcome(None, problems=tuple(error.problems))
+            return RegisterOutcome(None, problem=f"failed: {error}")
         agreement = _write_warped(task, ct, mr, registration, alignment.transform, folder)
         fixed, moving = prepare_ct(ct, _PICTURE_MM), prepare_mr(mr, _PICTURE_MM)
         moved = warp(moving, fixed.grid, alignment.transform.files, "linear")
@@ -123,7 +121,7 @@ def register_pair(task: RegisterTask) -> RegisterOutcome:
             shutil.copyfile(scratch / PICTURE, temporary)
     record = _record(alignment, agreement)
     write_json(folder / DONE, {**record, "seconds": round(time.monotonic() - start, 1)})
-    return RegisterOutcome(folder, problems=tuple(alignment.problems))
+    return RegisterOutcome(folder, problem=alignment.doubt)
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -177,8 +175,7 @@ def _write_warped(
 def _record(alignment: Alignment, agreement: float | None) -> dict[str, Any]:
     """Return a pair's row of the quality table."""
     record = {
-        "attempts": len(alignment.problems) + 1,
-        "initialisation": alignment.start,
+        "initialisation": alignment.transform.start,
         **asdict(alignment.quality),
         **({} if agreement is None else {"label_dice": agreement}),
         "warning": "; ".join(implausible(alignment.quality)),

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from crossmodalnet.config import Config
 from crossmodalnet.errors import ResourceError
-from crossmodalnet.io.console import name_of
+from crossmodalnet.io.console import count, name_of
 
 if TYPE_CHECKING:
     from pipeline.runtime.dask_workers import Workers
@@ -56,12 +56,7 @@ class CaseCost:
 
 @dataclass(frozen=True)
 class Work:
-    """A kind of case.
-
-    Attributes:
-        environment: variables set before a worker's first import.
-        kept: the next run reuses finished cases.
-    """
+    """A kind of case; `environment` is set before a worker's first import; `kept`: the next run reuses cases."""
 
     what: str
     cost: CaseCost
@@ -97,15 +92,15 @@ def _workers_of(work: Work, num_cases: int, runtime: RuntimeConfig) -> AbstractC
     from pipeline.runtime.dask_workers import dask_workers, local_workers
 
     environment, need = work.environment or {}, work.case_bytes
-    logger.info("%s: %d cases, each up to %.1f GB", work.what, num_cases, need / GB)
+    logger.info("%s: %s, each up to %.1f GB", work.what, count(num_cases, "case"), need / GB)
     if runtime.scheduler:
         return dask_workers(runtime.scheduler, environment)
     free = min(psutil.virtual_memory().available, MEMORY_LIMIT)
-    count = choose_workers(runtime.workers, num_cases, need, cores=CPU_COUNT, free_bytes=free)
-    logger.info("%s: %d workers on %d cores, %.1f GB free", work.what, count, CPU_COUNT, free / GB)
-    if count * need > free:
-        logger.warning("%s: too little memory for %d workers", work.what, count)
-    return local_workers(count, environment)
+    number = choose_workers(runtime.workers, num_cases, need, cores=CPU_COUNT, free_bytes=free)
+    logger.info("%s: %s on %s, %.1f GB free", work.what, count(number, "worker"), count(CPU_COUNT, "core"), free / GB)
+    if number * need > free:
+        logger.warning("%s: too little memory for %s", work.what, count(number, "worker"))
+    return local_workers(number, environment)
 
 
 def choose_workers(requested: int, num_cases: int, case_bytes: int, *, cores: int, free_bytes: int) -> int:
@@ -139,7 +134,7 @@ def _results(workers: "Workers", function: Callable[[T], R], tasks: Sequence[T],
         return list(new)
 
     def kept() -> str:
-        return f"the {done} finished cases are kept" if work.kept else "run it again"
+        return f"{count(done, 'finished case')} kept" if work.kept else "run it again"
 
     killed: list[str] = []
     done = 0

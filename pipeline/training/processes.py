@@ -19,6 +19,7 @@ import torch.distributed as dist
 
 from crossmodalnet import errors
 from crossmodalnet.errors import CrossModalNetError, InterruptedRunError, ResourceError
+from crossmodalnet.io.console import count
 from crossmodalnet.io.outputs import write_json
 from crossmodalnet.processes import scratch_folder
 
@@ -72,9 +73,7 @@ def run_on_devices(
 ) -> None:
     """Run a stage's work in one process per device, and raise the errors of any process.
 
-    Args:
-        devices: `train.devices`; ignored under an outer torchrun.
-        command: arguments of `python -m stages` that lead here again.
+    `devices` is `train.devices`, ignored under an outer torchrun; `command` leads here again (`python -m stages`).
     """
     launched = dist.is_torchelastic_launched()
     if not launched and os.environ.get("SLURM_STEP_NUM_TASKS", "1") > "1":
@@ -93,15 +92,11 @@ def run_on_devices(
 
 
 def num_processes(devices: int | str, batch_size: int) -> int:
-    """Choose the processes on this machine; auto: one per GPU, else per core with two samples each.
-
-    Raises:
-        ResourceError: more devices than GPUs, on a machine that has some.
-    """
+    """Choose the processes on this machine; auto: one per GPU, else per core with two samples each."""
     available = torch.cuda.device_count()
     if devices != "auto":
         if 0 < available < int(devices):
-            raise ResourceError(f"train.devices = {devices}, but this machine has {available} GPU(s)")
+            raise ResourceError(f"train.devices = {devices}, but this machine has {count(available, 'GPU')}")
         return int(devices)
     if available:
         return available
@@ -111,12 +106,7 @@ def num_processes(devices: int | str, batch_size: int) -> int:
 
 
 def start_processes(count: int, command: list[str]) -> None:
-    """Run `python -m stages COMMAND` in `count` processes under torchrun, forwarding signals and errors.
-
-    Raises:
-        InterruptedRunError: stopped by a signal before the training began.
-        ResourceError: the processes died without one of our errors; see stderr.
-    """
+    """Run `python -m stages COMMAND` in `count` processes under torchrun, forwarding signals and errors."""
     with scratch_folder() as folder:
         outcome = folder / "outcome.json"
         environment = {
@@ -160,7 +150,7 @@ def process_group() -> Iterator[Processes]:
     if available := torch.cuda.device_count():
         if local_world_size > available:
             raise ResourceError(
-                f"{local_world_size} processes were launched on this machine, which has {available} GPU(s)"
+                f"{local_world_size} processes were launched on this machine, which has {count(available, 'GPU')}"
             )
         device = torch.device("cuda", local_rank)
         torch.cuda.set_device(device)

@@ -69,7 +69,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_predict_ct_alone(model: Path, ct: Path, run: Run) -> None:
     arguments = ("--model", model, "--ct", ct, "--box", BOX, "--out", ct.parent / "out", "--json")
-    printed = run("predict", *arguments, says="Trained on a cohort that is not recorded, 1 training cases. ")
+    printed = run("predict", *arguments, says="Trained on a cohort that is not recorded, 1 training case. ")
     assert json.loads(printed) == json.loads((ct.parent / "out/run.json").read_text("utf-8"))
     assert (ct.parent / "out/labels_ct.nii.gz").exists()
 
@@ -100,6 +100,7 @@ def test_cohort(model: Path, tmp_path: Path, run: Run) -> None:
         (("--ct", "CT"), 3, "has no atlases to find the heart with: give the heart ROI"),
         (("--ct", "CT", "--box", "500 500 500 600 600 600"), 3, "lies outside of the scan"),
         (("--ct", "CT", "--mr", "CT", "--box", BOX), 3, "the same scan"),
+        (("--ct", "CT", "--mr", "CT", "--box", BOX), 3, "mr_likeness is null): export it again"),
         (("--ct", "CT", "--box", BOX, "--out", "CT/out"), 4, "cannot be written"),
         (("--ct", "CT", "--model", "nothing"), 3, "nothing/card.json not found: --model takes a folder"),
     ],

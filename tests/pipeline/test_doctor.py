@@ -36,13 +36,13 @@ def faults(top, sections):
         ("own/x.nii", {"source": "mmwhs", "path": "own"}, "no file called like ct_train_1001_image.nii.gz"),
         ("own.txt", {"source": "mmwhs", "path": "own.txt"}, "neither a folder nor a zip archive"),
         ("own/x.nii", {"source": "table", "path": "own"}, "without dataset.json"),
-        ("own.csv", {"source": "table", "path": "own.csv"}, "2 error(s), the first: row 2: unknown modality 'pet'"),
+        ("own.csv", {"source": "table", "path": "own.csv"}, "2 errors, the first: row 2: unknown modality 'pet'"),
         ("a.zip", ARCHIVE, "a.zip does not exist"),
     ],
 )
 def test_data_that_download_would_refuse(top, file, data, says):
     (top / file).parent.mkdir(parents=True, exist_ok=True)
-    (top / file).write_text("patient,modality,image\nA,pet,x.nii\n")
+    (top / file).write_text("patient,modality,image,label\nA,pet,x.nii,\n")
     found = faults(top, {"data": data})
     assert any(says in text for text in found), found
 

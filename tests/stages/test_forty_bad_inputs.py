@@ -11,7 +11,7 @@ import pytest
 
 from crossmodalnet.io.outputs import file_digest
 from stages import app as console
-from tests.pipeline.cohort.conftest import AFFINE, CODES, SHAPE
+from tests.pipeline.cohort.conftest import CODES, SHAPE
 from tests.stages.conftest import Place
 
 CT, CT_LABEL, MR = "ct_train_1001_image.nii.gz", "ct_train_1001_label.nii.gz", "mr_train_1001_image.nii.gz"
@@ -96,7 +96,7 @@ INPUTS: dict[str, tuple[Callable[[Place], Any], int, str]] = {
     "link to an output": (copied("models/own", "mine"), 2, "lies in models"),
     "output by dots": (copied("report/own", "x/../report/own"), 2, "lies in report"),
     "links into an output": (links_inside, 2, f"holds the link {CT}, which leads into an output"),
-    "truncated": (truncated, 3, "Compressed file ended"),
+    "truncated": (truncated, 3, "it ends early"),
     "no nifti": (lambda p: (p.cohort / CT).write_bytes(b"junk" * 200), 3, "is not a NIfTI file"),
     "no bytes": (lambda p: (p.cohort / CT).write_bytes(b""), 3, "is empty"),
     "dangling link": (instead(lambda f: f.symlink_to("annex/x")), 3, "a link that leads nowhere: annex/x"),
@@ -113,14 +113,8 @@ INPUTS: dict[str, tuple[Callable[[Place], Any], int, str]] = {
     "spacing of nothing": (lambda p: p.patch(CT, 80, bytes(4)), 3, "degenerate spacing (pixdim): 0"),
     "affine of no number": (lambda p: p.patch(CT, 280, np.array([np.nan], "<f4").tobytes()), 3,
                             "affine holds NaN or infinite numbers"),
-    "affine without end": (lambda p: p.patch(CT, 292, np.array([np.inf], "<f4").tobytes()), 3,
-                           "affine holds NaN or infinite numbers"),
     "unknown code": (replaced(500, 7), 3, "unknown label codes 7\n"),
-    "half a code": (replaced(205, 204.98), 3, "unknown label codes 204.98\n"),
     "empty label map": (lambda p: p.image(CT_LABEL, 0 * CODES), 3, "empty label map"),
-    "label of another shape": (lambda p: p.image(CT_LABEL, CODES[1:]), 3, "different grids"),
-    "label moved by half a voxel": (lambda p: p.image(CT_LABEL, CODES, AFFINE + np.eye(4, k=3) * 0.5), 3,
-                                    "affines differ by up to 0.50 mm"),
     "no label": (lambda p: (p.cohort / CT_LABEL).unlink(), 3, "training image without label map"),
     "the same scan twice": (lambda p: shutil.copy(p.cohort / CT, p.cohort / "ct_test_2001_image.nii.gz"), 3,
                             "the same voxels as the image of ct_1001"),
@@ -135,12 +129,11 @@ INPUTS: dict[str, tuple[Callable[[Place], Any], int, str]] = {
     "archive of cases that is damaged": (lost_archive, 3, "cannot be read as zip"),
     "over the limit": (lambda p: p.params(path=str(p.zipped(p.all_in())), max_unpacked_gb=1e-6), 3,
                        "data.max_unpacked_gb = 1e-06 GB"),
-    "table without columns": (lambda p: p.table("a,b\n1,2\n"), 3, "no column patient, modality, image"),
+    "table without columns": (lambda p: p.table("a,b\n1,2\n"), 3, "column patient, modality, image is missing"),
     "table of endless columns": (lambda p: p.table(HEADER.strip() + "," * 10**6 + "\n" + ROW), 3,
                                  "more than 1000 columns"),
     "table that is a pipe": (table_pipe, 3, "is no regular file"),
     "table that computes": (lambda p: p.table(HEADER + ROW.replace("A,", "=1+1,")), 3, "makes spreadsheets compute"),
-    "table that leaves": (lambda p: p.table(HEADER + "A,ct,../x.nii,\n"), 3, "lies outside the table's folder"),
     "table of other codes": (lambda p: p.table(HEADER + ROW, labels="index"), 3, "unknown label codes 205"),
 }  # fmt: skip
 

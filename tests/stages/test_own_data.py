@@ -141,4 +141,4 @@ def test_example_of_the_docs(run: Run, tmp_path: Path) -> None:
     output = run("data", "check")
     assert "12 scans of 6 patients" in output
     assert "6 pairs, 6 of them the CT and MR of one patient" in output
-    assert "0 error(s), 0 warning(s)" in output
+    assert "0 errors, 0 warnings" in output

@@ -24,6 +24,7 @@ import crossmodalnet
 from crossmodalnet.imaging.geometry import MAX_SPACING_MM
 from crossmodalnet.imaging.intensity import Intensity
 from crossmodalnet.imaging.structures import NUM_CLASSES, STRUCTURES
+from crossmodalnet.io.console import count
 from crossmodalnet.networks.common.build import build_network, check_complete
 from crossmodalnet.networks.common.sizes import MAX_SIZE, MAX_VOXELS
 
@@ -122,7 +123,7 @@ class ModelCard(BaseModel):
     @property
     def origin(self) -> str:
         """Say whose scans trained the model."""
-        return f"{self.cohort or 'a cohort that is not recorded'}, {len(self.training_pairs)} training cases"
+        return f"{self.cohort or 'a cohort that is not recorded'}, {count(len(self.training_pairs), 'training case')}"
 
     @property
     def intensity(self) -> Intensity:
@@ -134,11 +135,7 @@ class ModelCard(BaseModel):
         return {key: _tuples(value) for key, value in self.network.items()}
 
     def build(self) -> nn.Module:
-        """Build the network with random weights.
-
-        Raises:
-            ValueError: an option is unknown, invalid or missing.
-        """
+        """Build the network with random weights; ValueError for an unknown, invalid or missing option."""
         check_complete(self.builder, self.network)
         return build_network(self.builder, self.options(), patch_size=self.patch_size, num_classes=self.num_classes)
 
@@ -167,9 +164,7 @@ def package_versions() -> dict[str, str]:
 def load_model(folder: str | os.PathLike[str], weights: str = BEST) -> LoadedModel:
     """Rebuild a trained network from its folder; `weights` is `BEST` or `LAST`.
 
-    Raises:
-        FileNotFoundError: a file is missing; `filename` holds its path.
-        ValueError: a file is damaged, or the weights do not fit the card's network; names the file.
+    FileNotFoundError for a missing file; ValueError for a damaged one, or weights that do not fit the card's network.
     """
     card = read_card(folder)
     path = Path(folder) / weights
@@ -193,12 +188,7 @@ def load_model(folder: str | os.PathLike[str], weights: str = BEST) -> LoadedMod
 
 
 def read_card(folder: str | os.PathLike[str]) -> ModelCard:
-    """Read a model's card.
-
-    Raises:
-        FileNotFoundError: the card is missing.
-        ValueError: the file is not a card, or its classes differ from this version's; names the file.
-    """
+    """Read a model's card; ValueError if the file is none, or its classes differ from this version's."""
     path = Path(folder) / CARD
     if not path.is_file():
         raise FileNotFoundError(2, "not found", str(path))
@@ -220,11 +210,7 @@ def first_problem(error: ValidationError) -> str:
 
 
 def shapes_in(path: Path) -> Shapes:
-    """Read the shapes of the weights from a safetensors header, which is checked against the file's size.
-
-    Raises:
-        SafetensorError: the file is damaged.
-    """
+    """Read the shapes of the weights from a safetensors header, which is checked against the file's size."""
     with safe_open(path, framework="pt") as file:
         return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
 

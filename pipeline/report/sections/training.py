@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from crossmodalnet.io.console import count
 from crossmodalnet.training.adaptation.config import TERMS
 from pipeline.comparison.titles import title_of
 from pipeline.report import charts
@@ -93,7 +94,7 @@ def kept_row(curve: pd.DataFrame, card: Mapping[str, Any]) -> int:
 
 
 def _cost(curve: pd.DataFrame) -> str:
-    parts = [f"{len(curve)} epochs"]
+    parts = [count(len(curve), "epoch")]
     if "seconds" in curve:
         parts.append(f"{curve['seconds'].sum() / 60:.1f} minutes")
     if "samples_per_second" in curve:

@@ -13,6 +13,7 @@ from crossmodalnet.imaging.anatomy import (
     known_reading,
     measure_values,
     structure_volumes,
+    turning,
 )
 from crossmodalnet.imaging.codes import CODE_SETS, own_codes
 from crossmodalnet.imaging.structures import ABBREVIATIONS, Modality
@@ -23,8 +24,13 @@ INDEX = CODE_SETS["index"]
 
 
 @pytest.fixture(scope="module")
-def label_maps() -> list[Volume]:
-    return [make_subject(modality, 5.0, 4, number)[1] for number in range(3) for modality in Modality]
+def subjects() -> list[tuple[Volume, Volume]]:
+    return [make_subject(modality, 5.0, 4, number) for number in range(3) for modality in Modality]
+
+
+@pytest.fixture(scope="module")
+def label_maps(subjects: list[tuple[Volume, Volume]]) -> list[Volume]:
+    return [label for _, label in subjects]
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +78,18 @@ def test_heights_of_a_turned_head_and_of_a_whole_aorta(label_maps: list[Volume])
         descends = np.hypot(x - x[aorta].mean() + 35, y - y[aorta].mean() + 55) < 12
         whole = np.where(descends & (z < z[aorta].max()) & (label.data == 0), np.uint8(6), label.data)
         assert contradictions(measure_values([whole], label.affine), INDEX) == []
+
+
+def test_a_mirrored_label_map_is_noticed_whatever_the_modality(subjects: list[tuple[Volume, Volume]]) -> None:
+    axes = np.diag([-1.0, 1.0, 1.0, 1.0])  # of the first axis only the direction
+    for image, label in subjects:
+        for flips, says in (((), ""), ((0,), "mirrored left to right"), ((1, 2), "mirrored front to back and top to")):
+            how = turning(image.data, np.flip(label.data, flips), axes)
+            assert how.startswith(says)
+            assert bool(how) == bool(says)
+        num = min(label.data.shape[:2])
+        turned = label.data[:num, :num].transpose(1, 0, 2)
+        assert turning(image.data[:num, :num], turned, axes) == "turned, its axes exchanged"
 
 
 def test_few_structures_are_judged_by_what_there_is(hearts: list[ValueMap]) -> None:

@@ -115,6 +115,7 @@ def test_each_slice_has_its_own_rescale(is_enhanced: bool, series: WriteSeries, 
         ({"PhotometricInterpretation": ["MONOCHROME1", "MONOCHROME2"]}, "has inverted grey values"),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "is a colour picture"),
         ({"Modality": "RTDOSE"}, r"is a radiation dose \(Modality RTDOSE\): give the series of the CT or MR"),
+        ({"ImageType": "ORIGINAL\\PRIMARY\\M\\MOSAIC"}, "is a mosaic"),
         ({"Modality": "OPT"}, r"is no scan \(Modality OPT\)"),
         ({"ModalityLUTSequence": [[Dataset()]]}, "has a look-up table"),
         ({"BitsStored": 12}, "stores its values in unusual bits"),
@@ -204,9 +205,9 @@ def test_any_of_many_series_can_be_named(image: sitk.Image, series: WriteSeries)
     for number in range(70):
         folder = series(image[:, :, :1], f"{number}", t0008103e="cine", t00200011=f"{number % 69}")
     assert len(series_files(folder, ["68"])) == 1
-    with pytest.raises(ValueError, match=r"1 files, UID 1\.2\.3\.0\).*, 1 files, UID 1\.2\.3\.69\)$"):
+    with pytest.raises(ValueError, match=r"1 file, UID 1\.2\.3\.0\).*, 1 file, UID 1\.2\.3\.69\)$"):
         series_files(folder, ["0"])
-    with pytest.raises(ValueError, match=r"number 1, 1 files\).*; and 10 more$"):
+    with pytest.raises(ValueError, match=r"number 1, 1 file\).*; and 10 more$"):
         series_files(folder)
 
 
@@ -214,7 +215,7 @@ def test_any_of_many_series_can_be_named(image: sitk.Image, series: WriteSeries)
 def test_damaged_slices_are_refused(length: int, series: WriteSeries) -> None:
     file = max(series().iterdir())
     file.write_bytes(file.read_bytes()[:length])
-    with pytest.raises(ValueError, match=r"is damaged|cannot be read to its end"):
+    with pytest.raises(ValueError, match=rf"^{file.name} (is damaged \(it ends early\)|ends early, or has no pixels)"):
         read_dicom_series(file.parent)
 
 

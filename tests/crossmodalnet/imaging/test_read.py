@@ -49,12 +49,9 @@ def test_locale_is_restored(series: WriteSeries) -> None:
     assert locale.setlocale(locale.LC_ALL) == before
 
 
-def test_missing_slice_is_refused(series: WriteSeries) -> None:
+def test_missing_slice_and_tilted_gantry_are_refused(series: WriteSeries) -> None:
     with pytest.raises(ValueError, match=r"2\.00 to 4\.00 mm apart: a slice is missing"):
         read_scan(series(leave_out=3))
-
-
-def test_tilted_gantry_is_refused(series: WriteSeries) -> None:
     with pytest.raises(ValueError, match=r"shifted by 0\.30 mm from one to the next: a tilted gantry"):
         read_scan(series(shift_mm=0.3))
 
@@ -115,7 +112,17 @@ def test_slice_linked_out_of_the_folder_is_refused(series: WriteSeries, tmp_path
 def test_truncated_files_are_refused(name: str, written: Written) -> None:
     path = written(name, packed=True)
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(ValueError, match=r"cannot be read to its end"):
+    with pytest.raises(ValueError, match=r"cannot be read to its end \(it ends early\)"):
+        read_scan(path)
+
+
+@pytest.mark.parametrize("name", ["a.nrrd", "a.mha", "a.nii.gz"])
+def test_damaged_compression_is_refused(name: str, written: Written) -> None:
+    path = written(name, packed=True)
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"to its end \(its checksum or compression is wrong\)"):
         read_scan(path)
 
 

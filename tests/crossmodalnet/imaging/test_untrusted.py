@@ -39,7 +39,7 @@ def test_flipped_bit_is_detected(tmp_path: Path) -> None:
     packed = bytearray(gzip.compress(stored(), compresslevel=0))
     packed[-20] ^= 1
     (tmp_path / "x.nii.gz").write_bytes(packed)
-    with pytest.raises(ValueError, match="CRC"):
+    with pytest.raises(ValueError, match="its checksum or compression is wrong"):
         read_untrusted(tmp_path / "x.nii.gz")
 
 
@@ -72,7 +72,7 @@ def test_endless_file_is_refused(tmp_path: Path) -> None:
         (344, b"ni1\0", "not a NIfTI"),
         (42, b"\xff\xff", "damaged header"),  # a dimension of -1
         (40, b"\x09\0", "implausibly large"),  # nine axes: taken for the other byte order
-        (70, b"\x0f\x27", "damaged header"),  # no such data type
+        (70, b"\x0f\x27", "damaged header$"),  # no such data type
         (70, b"\x80\0", r"colours \(RGB\), not plain numbers"),
         (108, b"\0\0\xc0\x7f", "damaged header"),  # data offset NaN
     ],

@@ -26,7 +26,9 @@ def fake_predictor(error: Exception | None = None) -> Mock:
         if error:
             raise error
         if ct.is_dir() or ct.name == "bad.nii":
-            raise ValueError(f"CT {ct}: cannot be read")
+            problem = ValueError(f"CT {ct}: cannot be read")
+            problem.add_note("look at this: its header")
+            raise problem
         return prediction()
 
     return Mock(side_effect=predict, cards=(CARD,))
@@ -98,7 +100,8 @@ def test_failed_patients_stop_no_other_and_are_repeated(cohort: Path, caplog: py
         assert run(cohort) == ["a.nii", "bad.nii", "c.nii"]
     assert re.search(r"patient 1/3 a \(\d+ s, about \d+ s left\)", caplog.text)
     assert re.search(r"a: reading \(\d+ s\)", caplog.text)
-    assert "a: look at this: not found: pulmonary artery" in caplog.messages
+    assert {"a: look at this: not found: pulmonary artery", "b: look at this: its header"} <= {*caplog.messages}
+    assert f"open {cohort / 'out/a/preview.html'} in a browser" in caplog.text
     assert [p.name for p in sorted((cohort / "out").iterdir())] == ["a", "c"]
     assert run(cohort) == ["bad.nii"]
 
@@ -120,7 +123,7 @@ def test_finished_patients_are_those_of_the_same_scans_model_and_codes(cohort: P
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name,ct\na,b\n", "no column patient"),
+        ("name,ct\na,b\n", "column patient is missing"),
         ("patient,age\na,b\n", "no column ct or mr"),
         ("\ufeffpatient;ct;mr\r\na;x,1;y\r\n", "row 1: columns are separated by ';', not by commas"),
         ("patient,ct\n", "has no rows"),
@@ -132,6 +135,7 @@ def test_finished_patients_are_those_of_the_same_scans_model_and_codes(cohort: P
         ("patient,ct\np\x1b[31m,x\n", "row 2: patient's name .* cannot be printed"),
         ("patient,ct,ct\na,x,y\n", "column ct twice"),
         ("Patient,CT,MRI\na,x,y\n", "row 1: unknown column mri: did you mean mr?"),
+        ("patient,ct path,mr\na,x,y\n", "row 1: unknown column ct path: did you mean ct?"),
         ("patient,ct\nMu\u0308ller,x\nM\u00fcller,y\n", "row 3: patient M\u00fcller a second time"),
         ("patient,ct\na,x\nb,y,z\n", "row 3: not a CSV"),
         ("patient,ct" + "," * 10**6 + "\n", "row 1: more than 1000 columns"),

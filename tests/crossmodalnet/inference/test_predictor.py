@@ -21,7 +21,7 @@ from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.inference import predictor as module
 from crossmodalnet.inference.predictor import Prediction, Predictor
-from crossmodalnet.inference.quality_flags import Likeness, TrainingLikeness
+from crossmodalnet.inference.quality_flags import GIVE_BOX, Flag, Likeness, QualityFlag, TrainingLikeness
 from crossmodalnet.inference.registered import Registered, register_scans
 from crossmodalnet.networks.common.card import LoadedModel
 from crossmodalnet.registration.ants import Transform
@@ -244,8 +244,14 @@ def test_mr_of_another_body_part_is_rejected(monkeypatch: pytest.MonkeyPatch) ->
         return one(ct=ct, mr=mr, box=box)
 
     assert "mr_unlike" not in flags(found(Volume(1000 - MR.data, TURNED)))
-    with pytest.raises(ValueError, match="the MR does not show the heart of this CT"):
+    with pytest.raises(ValueError, match=r"^the MR does not show the heart of this CT"):
         found(Volume(noise + 1, TURNED))
+    doubt = QualityFlag(Flag.HEART_SEARCH, f"unlike the atlases (0.1 nats){GIVE_BOX}")
+    monkeypatch.setattr(one, "_find_heart", lambda _, __, flags: flags.append(doubt) or BOX)
+    expected = r"^the CT may not show a heart \(unlike the atlases \(0\.1 nats\)\), or the MR does not show"
+    with pytest.raises(ValueError, match=expected) as refusal:
+        found(Volume(noise + 1, TURNED))
+    assert f"look at this: {doubt.says}" in refusal.value.__notes__
     assert "mr_unlike" in flags(found(Volume(noise + 1, TURNED), BOX))  # the user has looked
 
 
@@ -259,6 +265,11 @@ def test_missing_heart_is_reported_before_a_failed_registration(monkeypatch: pyt
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     with pytest.raises(ValueError, match="no heart found"):
         with_atlases(0.4)(ct=scan(), mr=MR)
+
+
+def test_exchanged_scans_are_rejected() -> None:
+    with pytest.raises(ValueError, match=r"seem to be exchanged \(CT has no voxel below -300 .*; MR has voxels down"):
+        predictor()(ct=MR, mr=scan(), box=BOX)
 
 
 def test_full_disk_is_told_from_a_failed_registration(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from crossmodalnet.processes import run_alone
 from crossmodalnet.registration import make_registration
 from crossmodalnet.registration.ants import Transform, warp, write_affine, write_field
 from crossmodalnet.registration.config import RegistrationConfig
+from crossmodalnet.roi.box import Box
 
 REGISTER = RegistrationConfig(working_spacing_mm=7.0, iterations=[10, 5])
 MR = Grid((44, 40, 30), np.diag([2.5, 2.5, 3.5, 1.0]))
@@ -62,6 +64,17 @@ def test_labels_on_mr_equal_those_of_the_whole_map(boxes: tuple[Any, ...], trans
     assert found.data.dtype == np.uint8
 
 
+@pytest.mark.parametrize("edge", [30, 60])
+def test_far_larger_ct_is_registered_near_the_roi(edge: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ct, mr = (Volume(np.zeros((n, n, n), np.float32), np.diag([5.0, 5.0, 5.0, 1.0])) for n in (edge, 24))
+    engine = Mock()
+    monkeypatch.setattr("crossmodalnet.inference.registered.make_registration", lambda _: engine)
+    register_scans(ct, mr, REGISTER, tmp_path, Box((100.0, 100.0, 100.0), (140.0, 130.0, 120.0)))
+    sizes_mm = 5 * np.array(engine.register.call_args.args[0].data.shape)
+    np.testing.assert_allclose(sizes_mm, (150, 150, 150) if edge == 30 else (150, 140, 130), atol=6)
+    assert engine.warp_image.call_args.args[1].shape == ct.grid.shape
+
+
 def test_labels_outside_of_the_mr(transform: Transform) -> None:
     far = MR.affine.copy()
     far[0, 3] = 400
@@ -83,7 +96,7 @@ def test_registration_is_independent_of_orientation(scan: Any, centred: Any, tmp
         folder = tmp_path / of_ct
         folder.mkdir()
         here, there = _stored(ct, of_ct, off_mm), _stored(mr, of_mr, off_mm)
-        register = partial(register_scans, mr=there, config=config, folder=folder)
+        register = partial(register_scans, mr=there, config=config, folder=folder, box=None)
         found = run_alone(register, here, environment={"ANTS_RANDOM_SEED": "1"})
         labels = registration.warp_labels(_stored(mr_label, of_mr), here.grid, found.transform)
         assert labels.data.any()

@@ -8,9 +8,10 @@ import pytest
 from nibabel.affines import from_matvec
 from scipy.spatial.transform import Rotation
 
+from crossmodalnet.imaging.intensity import mutual_information
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.registration import ants as ours
-from crossmodalnet.registration.ants import mutual_information, write_field, write_translation
+from crossmodalnet.registration.ants import write_field, write_translation
 
 AFFINE = np.array([[0, 0, 1.5, -33], [1.5, 0, 0, -36], [0, -1.5, 0, 34], [0, 0, 0, 1.0]])
 

@@ -37,7 +37,7 @@ def _affine(pair: Pair, start: Start, folder: Path) -> Transform:
     return estimate_affine(fixed, moving, AFFINE_ITERATIONS, start, folder)
 
 
-@pytest.mark.parametrize("start", ["search", "centre_of_mass", "geometric_centre"])
+@pytest.mark.parametrize("start", ["search", "centre_of_mass"])
 def test_affine_aligns_an_oblique_scan_of_another_patient(pair: Pair, start: Start, tmp_path: Path) -> None:
     still = resample(pair[3], pair[1].grid, "nearest").data
     assert np.mean([dice(still == i, pair[1].data == i) for i in (1, 2, 5, 6)]) < 0.55
@@ -57,10 +57,10 @@ def test_the_exhaustive_search_finds_a_heart_that_all_starts_miss(
     registration = SynRegistration(RegistrationConfig(working_spacing_mm=6.5, iterations=[10]))
     (tmp_path / "usual").mkdir()
     usual = registration.register(pair[0], pair[2], tmp_path / "usual")
-    assert (usual.start, usual.problems) == ("search", [])
+    assert (usual.transform.start, usual.doubt) == ("search", "")
     monkeypatch.setattr(syn, "linear", drifting)
     found = registration.register(pair[0], pair[2], tmp_path)
-    assert (found.start, len(found.problems)) == ("exhaustive", 1)
+    assert (found.transform.start, "exhaustive search fits best" in found.doubt) == ("exhaustive", True)
     assert _overlap(pair, found.transform) > 0.75
 
 

@@ -2,6 +2,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from nibabel.affines import from_matvec
 
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
@@ -71,6 +72,14 @@ def test_likeness_is_measured_where_the_heart_lies(scan: Any, centred: Any) -> N
     assert plain > 0.8 * usual
     assert none < 0.3 * usual
     assert likeness_among(atlases[:1]) is None
+
+
+def test_a_heart_far_from_the_centre_of_mass_is_searched(scan: Any, centred: Any) -> None:
+    atlases = [make_atlas(*scan("ct", centred(6.5), scale=scale), Modality.CT, 8.0) for scale in (0.96, 1.04)]
+    image, label = scan("ct", centred(6.5))
+    belly = np.full((*image.data.shape[:2], 30), 60.0, np.float32)  # below the chest, denser than that
+    tall = Volume(np.concatenate([belly, image.data], axis=2), image.affine @ from_matvec(np.eye(3), (0, 0, -30)))
+    np.testing.assert_allclose(find_roi(tall, atlases, 8.0).box.ends_mm, box_of(label).ends_mm, atol=16)
 
 
 def test_without_atlases_there_is_no_box() -> None:

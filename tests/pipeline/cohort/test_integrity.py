@@ -70,13 +70,13 @@ def test_warnings_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         require_sound([finding("warning", "ct_1")])
         require_sound([])
-    assert "0 error(s), 1 warning(s)" in caplog.text
+    assert "0 errors, 1 warning" in caplog.text
     assert "[file]" in caplog.text
 
 
 def test_errors_raise_with_all_findings() -> None:
     findings = [finding("error", "mr_2"), finding("warning", "ct_1"), finding("error", "ct_3", "x" * 300)]
-    with pytest.raises(DataError, match=r"2 error\(s\), 1 warning\(s\)") as caught:
+    with pytest.raises(DataError, match=r"2 errors, 1 warning") as caught:
         require_sound(findings)
     assert caught.value.exit_code == 3
     lines = str(caught.value).splitlines()

@@ -10,7 +10,7 @@ from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.inspect import Finding
 from crossmodalnet.io.outputs import file_digest
 from pipeline.cohort.integrity import table
-from pipeline.cohort.mmwhs import MAX_ALIKE, lay_out_mmwhs, parse
+from pipeline.cohort.mmwhs import lay_out_mmwhs, parse
 from pipeline.config.sections import Archive, DataConfig
 from tests.pipeline.cohort.conftest import write_zip
 
@@ -130,14 +130,6 @@ def test_near_misses_warn(cohort: Path, tmp_path: Path, name: str) -> None:
     files, [finding] = laid_out(cohort, tmp_path / "raw")
     assert len(files) == 14
     assert (finding.severity, finding.file) == ("warning", name)
-
-
-def test_many_alike_are_counted(cohort: Path, tmp_path: Path) -> None:
-    for number in range(40):
-        (cohort / f"ct_test_20{number:02d}_label_encrypt_1mm.nii.gz").write_bytes(b"x")
-    _, findings = laid_out(cohort, tmp_path / "raw")
-    assert len(findings) == MAX_ALIKE + 1
-    assert findings[-1].file.startswith(f"{40 - MAX_ALIKE} more like ct_test_2000")
 
 
 def test_damaged_files_beside_the_data_warn(cohort: Path, tmp_path: Path) -> None:

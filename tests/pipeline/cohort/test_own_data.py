@@ -1,5 +1,6 @@
 import os
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import SimpleITK as sitk
 from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.nifti import read_image, read_label_map
 from crossmodalnet.imaging.resample import to_sitk
+from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.phantom.generate import make_subject
 from pipeline.cohort.integrity import Reports
-from pipeline.cohort.own_data import MOST_NAMED, check_own, lay_out_own
+from pipeline.cohort.own_data import check_own, lay_out_own
 from pipeline.cohort.pairs import Subject
 from pipeline.cohort.table import ScanTable
 from pipeline.config.sections import DataConfig
@@ -113,7 +116,6 @@ def unreadable(folder: Path) -> None:
 LABEL, IMAGE = ("row 5 (mr_Pat-2)", "seg/MR2.nii.gz"), ("row 6 (ct_Pat-3)", "scans/CT3.nii.gz")
 MOVED = AFFINE + np.outer([1, 0, 0, 0], [0, 0, 0, 9])
 FAULTS: dict[str, tuple[Callable[[Path], None], tuple[str, str], str]] = {
-    "half a code": (in_label(np.where(codes() == 13, 12.5, codes())), LABEL, "unknown label codes 12.5"),
     "grid": (in_label(codes()[:-1]), LABEL, "(7, 7, 6), its image (8, 7, 6)"),
     "moved": (in_label(codes(), MOVED), LABEL, "affines differ by up to 9.00 mm"),
     "unreadable": (unreadable, IMAGE, "unreadable"),
@@ -143,6 +145,26 @@ def test_structure_in_no_label_map_must_be_declared(cohort: Cohort) -> None:
     assert check(path, labels=without) == []
 
 
+def test_what_is_wrong_with_all_scans_is_one_error(tmp_path: Path) -> None:
+    lines = ["patient,modality,image,label"]
+    values = np.array([0, *OWN.values()], np.int16)
+    for number, (patient, modality) in enumerate(product("AB", ("ct", "mr"))):
+        image, label = make_subject(Modality(modality), 6.0, 4, number)
+        lines.append(f"{patient},{modality},{number}.nii,{number}-seg.nii")
+        save(tmp_path / f"{number}.nii", image.data, image.affine)
+        save(tmp_path / f"{number}-seg.nii", values[label.data], label.affine)
+    path = tmp_path / "table.csv"
+    path.write_text("\n".join(lines))
+    assert len(check(path)) == 1  # four scans are too few
+    [_, (severity, case, _, what)] = check(path, labels={**OWN, "AO": OWN["PA"], "PA": OWN["AO"]})
+    assert (severity, case) == ("error", "all")
+    assert what.startswith("labels of AO and PA seem to be exchanged in all label maps")
+    path.write_text("\n".join(lines).replace("B,ct", "B,x").replace("B,mr", "B,ct").replace("B,x", "B,mr"))
+    assert ("warning", "row 5 (ct_B)", "", "CT and MR seem to be exchanged") in check(path)
+    path.write_text("\n".join(lines).replace(",ct,", ",x,").replace(",mr,", ",ct,").replace(",x,", ",mr,"))
+    assert ("error", "table", "", "CT and MR seem to be exchanged in all scans") in check(path)
+
+
 def test_missing_structures_are_noted_with_labelled_subjects(cohort: Cohort, tmp_path: Path) -> None:
     subjects = laid_out(cohort(), tmp_path / "raw", missing=["PA"])
     assert [s.missing for s in subjects] == [("PA",)] * 6 + [()]
@@ -160,26 +182,8 @@ def test_leftover_scans_are_listed(cohort: Cohort) -> None:
     (path.parent / ".hidden.nii").touch()
     left = [file for _, _, file, what in check(path) if "not taken" in what]
     assert left == ["deep/er/seg9.nrrd", "dicom", "scans/CT9.nii.gz"]
-
-
-def test_many_leftover_scans_are_counted_by_folder(cohort: Cohort) -> None:
-    path = cohort()
-    for number in range(MOST_NAMED):
-        (path.parent / f"other/project{number % 7}").mkdir(parents=True, exist_ok=True)
-        (path.parent / f"other/project{number % 7}/{number}.nii.gz").touch()
-    assert len([f for f in check(path) if "not taken" in f[3]]) == MOST_NAMED
-    (path.parent / "one.nii").touch()
-    assert [f[2:4] for f in check(path) if "not taken" in f[3]] == [
-        (".", "number of files below that look like scans and are not taken: 1"),
-        ("other", f"number of files below that look like scans and are not taken: {MOST_NAMED}"),
-    ]
-
-
-def test_scan_listed_twice_is_reported_once(cohort: Cohort) -> None:
-    path = cohort()
-    path.write_text(path.read_text("utf-8") + "Pat 1,CT,scans/CT1.nii.gz,,\n")
-    assert [case for case, _, _ in errors_of(path)] == ["row 9 (ct_Pat-1)"] * 2
-    assert "a second time" in errors_of(path)[0][2]
+    path.write_text(path.read_text("utf-8") + "Pat 9,CT,lacks.nii.gz,,\n")
+    assert [what for *_, what in check(path)] == ["image not found"]  # the others follow from it
 
 
 @pytest.mark.parametrize(
@@ -189,6 +193,13 @@ def test_scan_listed_twice_is_reported_once(cohort: Cohort) -> None:
 def test_path_without_a_cohort_is_refused(path: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         check_own(DataConfig(source="table", path=path))
+
+
+def test_an_image_and_a_folder_with_a_table_are_named_as_such(cohort: Cohort) -> None:
+    path = cohort()
+    assert errors_of(path.parent / "scans/CT1.nii.gz") == [("table", "CT1.nii.gz", "is an image, not a table")]
+    with pytest.raises(DataError, match=r"give a CSV, for instance .*table\.csv"):
+        check(path.parent)
 
 
 def test_label_maps_with_reversed_axes_are_reoriented(cohort: Cohort, tmp_path: Path) -> None:

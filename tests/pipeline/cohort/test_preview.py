@@ -1,10 +1,13 @@
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from crossmodalnet.errors import DataError, UsageError
 from pipeline.cohort.preview import params_for, preview
 from pipeline.config.sections import DataConfig, SplitConfig
+from tests.pipeline.cohort.conftest import AFFINE, CODES
 
 OWN = {"source": "table", "path": "a.csv", "labels": {"LV": 1}, "missing": ["PA"], "max_unpacked_gb": 7.0}
 
@@ -32,8 +35,10 @@ def test_preview_of_an_mmwhs_folder(cohort: Path) -> None:
 
 def test_errors_suppress_pairs(cohort: Path) -> None:
     next(cohort.rglob("ct_train_1001_label.nii.gz")).unlink()
+    path = next(cohort.rglob("mr_train_1003_label.nii.gz"))
+    nib.save(nib.Nifti1Image(np.where(CODES == 820, 0, CODES), AFFINE), path)
     lines, findings = preview(of(cohort), SplitConfig())
-    assert [line.partition(":")[0] for line in lines] == ["picture of the labels"]
+    assert [line.partition(":")[0] for line in lines] == ["picture of the labels of mr_1003, ct_1002"]
     assert "training image without label map" in [f.what for f in findings]
 
 

@@ -140,10 +140,10 @@ def test_pairs_that_cannot_be_registered_are_named_after_the_others_are_done(
     write_image(pairs[0].mr.image, Volume(np.zeros_like(image.data), image.affine))
     config = SECTIONS.register.model_copy(update={"min_gain": 0.001, "working_spacing_mm": 9.0})
     ct, mr = pairs[0].ct.name, pairs[0].mr.name
-    with pytest.raises(DataError, match=rf"1 of 4 pairs could not(.|\n)*{ct}\+{mr}: from search"):
+    with pytest.raises(DataError, match=rf"1 of 4 pairs could not(.|\n)*{ct}\+{mr}: failed: MR and CT"):
         registration.register_pairs(pairs, config)
     assert len(list(tmp_path.glob(".work/register/*/done.json"))) == 3
-    assert "registration from search" in caplog.text
+    assert "registration failed: MR and CT" in caplog.text
 
 
 def test_the_label_of_a_lone_training_subject_gives_its_box(

@@ -159,7 +159,7 @@ def _training(top: Path, name: str, place: int, seed: int) -> None:
 def _quality_control(top: Path, split: dict[str, list[str]]) -> None:
     pairs = [(pair, role) for role, members in split.items() for pair in members]
     table = pd.DataFrame(pairs, columns=["pair", "role"]).assign(
-        attempts=1, initialisation="centre of mass", mi_before=0.21, mi_after=0.63, label_dice=0.8123,
+        initialisation="centre of mass", mi_before=0.21, mi_after=0.63, label_dice=0.8123,
         negative_jacobian_share=0.0004, largest_displacement_mm=17.32, inverse_error_mm=0.04,
         shared_view=0.87, seconds=11.2, warning="",
     )  # fmt: skip
