@@ -50,6 +50,11 @@ class Misregistration:
     shift_voxels: Vector
     rotation_degrees: Vector
 
+    def matrix(self) -> NDArray[np.float64]:
+        """Return rotation and shift as `(3, 4)`: it maps places before the misregistration to those after it."""
+        rotation = Rotation.from_rotvec(self.rotation_degrees, degrees=True).as_matrix()
+        return np.column_stack([rotation, self.shift_voxels])
+
 
 def centre_crop(volume: Tensor, size: tuple[int, int, int]) -> Tensor:
     """Crop the last three axes to their centre."""
@@ -91,8 +96,8 @@ def random_misregistration(
 
 def origins(points: Tensor, misregistration: Misregistration) -> Tensor:
     """Map `(..., 3)` (voxels, d h w, from the centre) to before the misregistration: `R^T (x - shift)`."""
-    rotation = Rotation.from_rotvec(misregistration.rotation_degrees, degrees=True).as_matrix()
-    return (points - points.new_tensor(misregistration.shift_voxels)) @ points.new_tensor(rotation)
+    matrix = points.new_tensor(misregistration.matrix())
+    return (points - matrix[:, 3]) @ matrix[:, :3]
 
 
 def apply_misregistration(image: Tensor, misregistration: Misregistration) -> Tensor:

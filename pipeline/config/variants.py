@@ -18,9 +18,10 @@ class Variant(NamedTuple):
 
 # Ablations: changes to section `network.crossmodalnet`.
 ABLATIONS: Mapping[str, Variant] = {
-    "no_cross": Variant("without cross attention", {"cross": False}),
+    "no_align": Variant("without alignment", {"align": False}),
+    "no_cross": Variant("without cross attention", {"cross": False, "align": False}),
     "no_deformable": Variant("without deformable operator", {"deformable": False}),
-    "conv_only": Variant("without attention", {"swin": False, "cross": False}),
+    "conv_only": Variant("without attention", {"swin": False, "cross": False, "align": False}),
     "ct_only": Variant("CT only", {"streams": "ct"}),
     "mr_only": Variant("MR only", {"streams": "mr"}),
     "standard_residual": Variant("standard residual", {"residual": "standard"}),

@@ -2,12 +2,15 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from crossmodalnet.errors import UsageError
+from crossmodalnet.imaging.samples import Misregistration, apply_misregistration, random_misregistration
 from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.interfaces import LayeredNetwork, channels_first
+from crossmodalnet.networks.crossmodalnet.network import CrossModalNet
 from crossmodalnet.training.adaptation.adapter import MEASURES, AdaptationNetwork, ganin_ramp
 from crossmodalnet.training.adaptation.appearance import match_histogram
 from crossmodalnet.training.adaptation.config import AdaptationConfig
@@ -133,8 +136,62 @@ class FlowObjective(Objective):
         return Terms(logits, penalty[None], torch.zeros(0, device=step.image.device))
 
 
+class AlignedNetwork(nn.Module):
+    """A network that also returns the loss of its alignment in the same forward pass."""
+
+    def __init__(self, network: CrossModalNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, moved: Tensor, transform: Tensor) -> tuple[Tensor | list[Tensor], Tensor]:
+        """Return the logits of `x`, and the loss for its copy with MRs `moved` by known transforms `(b, 3, 4)`."""
+        assert self.network.alignment is not None
+        return self.network(x), self.network.alignment.loss(moved, transform)
+
+
+# Largest moves that the alignment is trained on, share of the patch and degrees, and the share of MRs that stay.
+LARGEST_SHIFT, LARGEST_TURN, UNMOVED = 0.2, 20.0, 0.1
+
+
+class AlignmentObjective(Objective):
+    """Cross-entropy of the alignment; its weight keeps the clipped norm of all gradients that of the segmentation."""
+
+    names = ("alignment",)
+
+    def __init__(self, network: CrossModalNet) -> None:
+        super().__init__(AlignedNetwork(network))
+
+    @property
+    def weights(self) -> list[float]:
+        """Return the weight; Adam's steps do not depend on it."""
+        return [0.01]
+
+    def forward(self, module: nn.Module, step: Step) -> Terms:
+        """Move the MRs by random transforms, seeded by the step, and compute logits and loss."""
+        random = np.random.RandomState(int(torch.randint(2**31 - 1, ())))
+        moves = [_draw_move(max(step.image.shape[2:]), random) for _ in step.image]
+        images = [
+            torch.cat([own[:1], apply_misregistration(own[1:], move)])
+            for own, move in zip(step.image, moves, strict=True)
+        ]
+        transforms = step.image.new_tensor(np.stack([move.matrix() for move in moves]))
+        logits, loss = module(step.image, torch.stack(images), transforms)
+        return Terms(logits, loss[None], torch.zeros(0, device=step.image.device))
+
+
+def _draw_move(edge: int, random: np.random.RandomState) -> Misregistration:
+    share = random.uniform() if random.uniform() > UNMOVED else 0.0
+    return random_misregistration(share * LARGEST_SHIFT * edge, random.uniform(0, LARGEST_TURN) * bool(share), random)
+
+
 def make_flow_objective(network: nn.Module, weight: float) -> Objective:
-    """Make the penalty for a network with two connected streams, else (or for weight 0) the supervised objective."""
+    """Make the objective with the penalty or the alignment if the network has two streams and one of these is on."""
+    if isinstance(network, CrossModalNet) and network.alignment is not None:
+        if weight:
+            raise UsageError(
+                "losses.cmif and network.crossmodalnet.align cannot be had together: switch one of them off"
+            )
+        return AlignmentObjective(network)
     if weight and isinstance(network, LayeredNetwork) and len(network.inputs) == 2:
         return FlowObjective(network, weight)
     return Objective(network)

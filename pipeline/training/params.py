@@ -69,13 +69,14 @@ class ModelParams:
 
     @property
     def augmentation(self) -> AugmentationConfig | None:
-        """The augmentation, if any; a single-stream network keeps image and label aligned.
+        """The augmentation, if any; networks of one stream, or that align the MR, see it in place.
 
         Misregistration is equal in both domains of an adaptation, so it does not reveal the domain.
         """
         if not self.augment.enabled:
             return None
-        together = {} if self.sees_pairs else {"misregistration_probability": 0.0}
+        aligned = not self.sees_pairs or bool(self.options.get("align"))
+        together = {"misregistration_probability": 0.0} if aligned else {}
         return self.augment.model_copy(update=together)
 
 

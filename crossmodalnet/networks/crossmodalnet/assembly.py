@@ -10,6 +10,7 @@ from torch import nn
 
 from crossmodalnet.networks.common.sizes import Triple
 from crossmodalnet.networks.common.wrappers import checkpoint_blocks
+from crossmodalnet.networks.crossmodalnet.alignment import Alignment
 from crossmodalnet.networks.crossmodalnet.attention import CrossAttention
 from crossmodalnet.networks.crossmodalnet.blocks import CrossTransformerBlock, SwinBlock
 from crossmodalnet.networks.crossmodalnet.config import BuildConfig, CrossModalNetConfig
@@ -46,6 +47,7 @@ def build_crossmodalnet(options: Mapping[str, Any], patch_size: Triple, num_clas
         decoder=nn.ModuleList(_layers(config, patch_size, level) for level in upper),
         head=_head(config, num_classes),
         auxiliary=_auxiliary(config, num_classes) if config.deep_supervision else None,
+        alignment=Alignment() if config.align and config.streams == "both" else None,
     )
     network.apply(_initialise)
     _scale_branches(network, config)

@@ -16,6 +16,7 @@ Transition = Literal["linear", "conv"]
 
 # `strict=False` accepts YAML's lists; the elements stay strict.
 Count = Annotated[int, Field(ge=1)]
+Depths = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1)]
 Levels = Annotated[tuple[Count, ...], Field(strict=False, min_length=1)]
 CountTriple = Annotated[tuple[Count, Count, Count], Field(strict=False)]
 Windows = Annotated[tuple[CountTriple | None, ...], Field(strict=False, min_length=1)]
@@ -37,7 +38,7 @@ class CrossModalNetConfig(NetworkConfig):
     channels: int = Field(
         48, ge=1, description="channels per stream at the finest token level; doubled at each coarser level"
     )
-    depths: Levels = Field(
+    depths: Depths = Field(
         (1, 1), description="layers per level: a plain and a shifted Swin block, a Cross Transformer block"
     )
     heads: Levels = Field((4, 8), description="attention heads per level; each must divide the channels of its level")
@@ -93,6 +94,9 @@ class CrossModalNetConfig(NetworkConfig):
     cross_scale: float = Field(
         0.1, gt=0, description="initial scale of the residual branch of Cross Transformer blocks"
     )
+    align: bool = Field(
+        False, description="move the MR onto the CT, by cross attention over all positions, before the streams"
+    )
 
     @model_validator(mode="after")
     def _levels_agree(self) -> "CrossModalNetConfig":
@@ -133,7 +137,7 @@ class CrossModalNetConfig(NetworkConfig):
         """
         idle: set[str] = set()
         if self.streams != "both":
-            idle.add("cross")
+            idle |= {"cross", "align"}
         if not self.crosses:
             idle |= {"cross_window", "values", "similarity", "refines", "deformable", "cross_scale"}
         if not (self.crosses and self.deformable):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from crossmodalnet.imaging.samples import is_missing
 from crossmodalnet.networks.common.interfaces import LayeredNetwork, Streams, channels_first
 from crossmodalnet.networks.common.wrappers import PatchExpanding
+from crossmodalnet.networks.crossmodalnet.alignment import Alignment
 from crossmodalnet.networks.crossmodalnet.convolution import UpConvolution, to_map, to_tokens
 from crossmodalnet.networks.crossmodalnet.head import AuxiliaryHeads, ConvHead, FusedHead
 
@@ -95,6 +96,7 @@ class CrossModalNet(LayeredNetwork):
         decoder: nn.ModuleList,  # layers of each level but the deepest
         head: FusedHead | ConvHead,
         auxiliary: AuxiliaryHeads | None,  # for deep supervision
+        alignment: Alignment | None,  # of the MR to the CT, in evaluation mode
     ) -> None:
         super().__init__()
         self.inputs = tuple(inputs)
@@ -108,6 +110,7 @@ class CrossModalNet(LayeredNetwork):
         self.decoder = decoder
         self.head = head
         self.auxiliary = auxiliary
+        self.alignment = alignment
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """Segment `(b, 2, D, H, W)`, CT and MR, into logits `(b, num_classes, D, H, W)`.
@@ -137,6 +140,8 @@ class CrossModalNet(LayeredNetwork):
         if x.ndim != 5 or x.shape[1] != 2:
             raise ValueError(f"input must be (batch, 2, depth, height, width), got {tuple(x.shape)}")
         self.check_size(tuple(x.shape[2:]))
+        if self.alignment is not None and not self.training:  # trained by its own loss, beside the network
+            x = self.alignment(x)
         images = [x[:, channel : channel + 1] for channel in self.inputs]
         pyramids = [stem(image) for stem, image in zip(self.stems, images, strict=True)] if self.stems else []
         deepest = [maps[-1] for maps in pyramids] if pyramids else images
@@ -157,12 +162,15 @@ class CrossModalNet(LayeredNetwork):
         skips: list[Streams] = []
         for level, layers in enumerate(self.encoder):
             if level:
-                skips.append(out[-1])
+                skips.append(streams)
                 streams = _each(self.mergings[level - 1], streams)
-            out += _run(layers, streams)
+            layers_out = _run(layers, streams)
+            out += layers_out
+            streams = out[-1] if layers_out else streams
         for level in reversed(range(len(skips))):
-            streams = _each(self.skips[level], out[-1], skips[level])
-            out += _run(self.decoder[level], streams)
+            streams = _each(self.skips[level], streams, skips[level])
+            out += _run(self.decoder[level], streams) or [streams]
+            streams = out[-1]
         return out
 
     def _supervised(self, layers: Sequence[Streams]) -> list[Streams]:
@@ -170,7 +178,7 @@ class CrossModalNet(LayeredNetwork):
         ends = [len(layers) - 1]
         for level in self.decoder:
             assert isinstance(level, nn.ModuleList)
-            ends.append(ends[-1] - len(level))
+            ends.append(ends[-1] - max(1, len(level)))
         return [layers[end] for end in ends]
 
 
