@@ -15,7 +15,7 @@ from crossmodalnet.imaging.volume import Grid
 from crossmodalnet.phantom.primitives import Field
 from crossmodalnet.phantom.shape import Motion, Range, rotation_matrix
 
-Scanner = Literal["reference", "other", "native", "enhanced"]
+Scanner = Literal["reference", "other", "native", "ungated", "enhanced"]
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,12 @@ CT_PROTOCOLS: dict[Scanner, CtProtocol] = {
     # No contrast medium, as in the planning of radiotherapy: blood and myocardium are nearly alike.
     "native": CtProtocol(
         field_of_view_mm=(256.0, 232.0, 178.0), slice_factor=1.5,
-        left_hu=(34, 48), bright_right_share=1.0, right_of_left=(0.98, 1.02), right_hu=(34, 49),
-        mixing=0.0, pools_hu=1, svc_of_right=(0.98, 1.02), ivc_hu=(34, 48), myocardium_hu=(40, 56),
+        left_hu=(36, 46), bright_right_share=1.0, right_of_left=(0.98, 1.02), right_hu=(36, 47),
+        mixing=0.0, pools_hu=1, svc_of_right=(0.98, 1.02), ivc_hu=(36, 46), myocardium_hu=(40, 50),
         liver_hu=(50, 65), spleen_hu=(45, 55), noise_hu=(15, 28), kernel_voxels=0.6, blur_voxels=0.35,
     ),
 }  # fmt: skip
-CT_PROTOCOLS["enhanced"] = CT_PROTOCOLS["reference"]
+CT_PROTOCOLS |= {"ungated": CT_PROTOCOLS["native"], "enhanced": CT_PROTOCOLS["reference"]}
 
 MR_PROTOCOLS: dict[Scanner, MrProtocol] = {
     # Balanced gradient echo: bright blood, dark myocardium, fat suppressed to bright.
@@ -104,10 +104,13 @@ MR_PROTOCOLS: dict[Scanner, MrProtocol] = {
         cartilage=0.3, coil=2.0, noise=(0.035, 0.06), blur=1.3,
     ),
 }  # fmt: skip
-# Thick slices, at another cardiac phase and breath than the CT.
-MR_PROTOCOLS["native"] = MR_PROTOCOLS["enhanced"] = replace(
-    MR_PROTOCOLS["reference"], slice_factor=3.0, motion=Motion(ventricles=(0.2, 0.4), breath_mm=(5, 15), turn_degrees=4)
-)
+# Thick slices in another breath than the CT; ungated: at another cardiac phase too.
+BREATH = Motion(ventricles=(0.0, 0.0), breath_mm=(5, 15), turn_degrees=4)
+MR_PROTOCOLS["native"] = replace(MR_PROTOCOLS["reference"], slice_factor=3.0, motion=BREATH)
+MR_PROTOCOLS |= {
+    "ungated": replace(MR_PROTOCOLS["native"], motion=replace(BREATH, ventricles=(0.2, 0.4))),
+    "enhanced": MR_PROTOCOLS["native"],
+}
 
 
 @dataclass(frozen=True)

@@ -42,11 +42,7 @@ class PhantomConfig(Config):
     num_unlabelled: int = Field(2, ge=0, le=999, description="unlabelled subjects per modality")
     ct_spacing_mm: float = Field(2.0, ge=0.4, le=6, description="CT in-plane spacing, mm")
     mr_spacing_mm: float = Field(2.2, ge=0.4, le=6, description="MR in-plane spacing, mm; slices are thicker")
-    scanner: Scanner = Field(
-        "reference",
-        description="scanners; other: later CT phase, T1-weighted MR, thicker slices; native: CT without contrast "
-        "medium, and thick MR slices at another cardiac phase and breath; enhanced: that MR, CT as reference",
-    )
+    scanner: Scanner = Field("reference", description="scanners and protocols, see docs/comparison.md")
     same_patients: bool = Field(
         False, description="CT and MR with the same number are of one patient; false: all patients differ, as in MM-WHS"
     )

@@ -124,13 +124,13 @@ def test_the_other_is_noisier(subjects, others, modality):
 
 
 @pytest.fixture(scope="module")
-def natives():
+def ungated():
     numbers = (1001, 1002, 1003, 1004)
-    return [[make_subject(m, SPACING_MM[m], 0, n, "native", same_patient=True) for m in Modality] for n in numbers]
+    return [[make_subject(m, SPACING_MM[m], 0, n, "ungated", same_patient=True) for m in Modality] for n in numbers]
 
 
-def test_the_native_ct_hides_what_its_mr_shows(natives):
-    for ct, mr in natives:
+def test_the_native_ct_hides_what_its_mr_shows(ungated):
+    for ct, mr in ungated:
         (blood, muscle), (bright, dark) = (
             [np.median(image.data[label.data == INDEX[name]]) for name in ("LV", "Myo")] for image, label in (ct, mr)
         )
@@ -141,9 +141,9 @@ def test_the_native_ct_hides_what_its_mr_shows(natives):
         assert spacing[2] / spacing[0] == pytest.approx(MR_PROTOCOLS["native"].slice_factor) == 3.0
 
 
-def test_the_mr_of_a_patient_is_at_another_cardiac_phase(natives):
-    low, high = MR_PROTOCOLS["native"].motion.ventricles
-    ratios = np.array([volumes_ml(mr) / volumes_ml(ct) for ct, mr in natives])
+def test_the_mr_of_a_patient_is_at_another_cardiac_phase(ungated):
+    low, high = MR_PROTOCOLS["ungated"].motion.ventricles
+    ratios = np.array([volumes_ml(mr) / volumes_ml(ct) for ct, mr in ungated])
     smaller = np.minimum(ratios, 1 / ratios)
     ventricles, muscle, vessels = (
         smaller[:, [INDEX[name] - 1 for name in names]] for names in (("LV", "RV"), ("Myo",), ("AO", "PA"))
@@ -153,7 +153,12 @@ def test_the_mr_of_a_patient_is_at_another_cardiac_phase(natives):
     assert {True, False} == set((ratios[:, INDEX["LV"] - 1] > 1).tolist())
 
 
-def test_enhanced_is_the_native_mr_with_the_reference_ct(subjects, natives):
-    ct, mr = (make_subject(m, SPACING_MM[m], 0, 1001, "enhanced", same_patient=True) for m in Modality)
-    np.testing.assert_array_equal(mr[0].data, natives[0][1][0].data)
-    np.testing.assert_array_equal(ct[0].data, subjects[Modality.CT][0][0].data)
+def test_native_and_enhanced_share_the_mr_and_ungated_the_ct(subjects, ungated):
+    native, enhanced = (
+        [make_subject(m, SPACING_MM[m], 0, 1001, scanner, same_patient=True) for m in Modality]
+        for scanner in ("native", "enhanced")
+    )
+    np.testing.assert_array_equal(enhanced[1][0].data, native[1][0].data)
+    np.testing.assert_array_equal(enhanced[0][0].data, subjects[Modality.CT][0][0].data)
+    np.testing.assert_array_equal(ungated[0][0][0].data, native[0][0].data)
+    np.testing.assert_allclose(volumes_ml(native[1]), volumes_ml(native[0]), rtol=0.2, atol=1.5)
