@@ -47,10 +47,11 @@ def build_crossmodalnet(options: Mapping[str, Any], patch_size: Triple, num_clas
         decoder=nn.ModuleList(_layers(config, patch_size, level) for level in upper),
         head=_head(config, num_classes),
         auxiliary=_auxiliary(config, num_classes) if config.deep_supervision else None,
-        alignment=Alignment() if config.align and config.streams == "both" else None,
     )
     network.apply(_initialise)
     _scale_branches(network, config)
+    if config.align and config.streams == "both":
+        network.alignment = Alignment()  # last, so that the other weights are those of a network without it
     if config.checkpointing:
         checkpoint_blocks(network, (DualLayer,))
     # Convolutions of few channels are twice as fast in channels-last memory format.

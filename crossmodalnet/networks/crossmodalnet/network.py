@@ -96,7 +96,6 @@ class CrossModalNet(LayeredNetwork):
         decoder: nn.ModuleList,  # layers of each level but the deepest
         head: FusedHead | ConvHead,
         auxiliary: AuxiliaryHeads | None,  # for deep supervision
-        alignment: Alignment | None,  # of the MR to the CT, in evaluation mode
     ) -> None:
         super().__init__()
         self.inputs = tuple(inputs)
@@ -110,7 +109,7 @@ class CrossModalNet(LayeredNetwork):
         self.decoder = decoder
         self.head = head
         self.auxiliary = auxiliary
-        self.alignment = alignment
+        self.alignment: Alignment | None = None  # of the MR to the CT, in evaluation mode
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """Segment `(b, 2, D, H, W)`, CT and MR, into logits `(b, num_classes, D, H, W)`.

@@ -48,10 +48,13 @@ def test_linear_stem_and_transitions_are_patch_embedding_merging_expanding_and_n
 
 @pytest.mark.parametrize("transitions", ["linear", "conv"])
 def test_features_halve_and_double_per_level(make, transitions):
-    network = make(depths=(2, 1), transitions=transitions)
-    shapes = [tuple(a.shape) for a, _ in network.features(torch.randn(1, 2, 16, 16, 16))]
     fine, coarse = (1, 6, 8, 8, 8), (1, 12, 4, 4, 4)
-    assert shapes == [fine, fine, fine, coarse, fine, fine]
+    for depths, expected in (
+        ((2, 1), [fine, fine, fine, coarse, fine, fine]),
+        ((0, 2), [fine, coarse, coarse, fine]),  # no layer at the finer level: the skip fusion's output there
+    ):
+        network = make(depths=depths, transitions=transitions)
+        assert [tuple(a.shape) for a, _ in network.features(torch.randn(1, 2, 16, 16, 16))] == expected
 
 
 @pytest.mark.parametrize("transitions", ["linear", "conv"])
@@ -75,7 +78,7 @@ DEEP = {"deep_supervision": True, "patch_embedding": (4, 2, 4)}
      {"cross": False}, {"deformable": False}, {"deformable": False, "similarity": "cosine"},
      {"refines": "queries"}, {"refines": "queries", "values": "a"}, {"stem": "linear"}, {"position": "sincos"},
      {"stem": "conv"}, {"transitions": "conv"}, {"stem": "conv", "transitions": "conv", "patch_embedding": (4, 2, 4)},
-     {"stem": "linear", "transitions": "conv"}, {"checkpointing": True}, {"depths": (2, 2)},
+     {"stem": "linear", "transitions": "conv"}, {"checkpointing": True}, {"depths": (2, 2)}, {"depths": (0, 1), **DEEP},
      {"cross_window": (None, (2, 2, 2))}, {"streams": "ct"}, {"streams": "mr"},
      {"stem": "linear", **DEEP}, {"transitions": "linear", **DEEP}, {"streams": "ct", **DEEP}],
     ids=str,
