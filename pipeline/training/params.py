@@ -69,14 +69,15 @@ class ModelParams:
 
     @property
     def augmentation(self) -> AugmentationConfig | None:
-        """The augmentation, if any; networks of one stream, or that align the MR, see it in place.
+        """The augmentation, if any; networks of one stream see images in place, those that align the MR nearly so.
 
         Misregistration is equal in both domains of an adaptation, so it does not reveal the domain.
         """
         if not self.augment.enabled:
             return None
-        aligned = not self.sees_pairs or bool(self.options.get("align"))
-        together = {"misregistration_probability": 0.0} if aligned else {}
+        together = {} if self.sees_pairs else {"misregistration_probability": 0.0}
+        if self.options.get("align"):
+            together = {"misregistration_voxels": 1.0, "misregistration_degrees": 3.0}  # what an alignment leaves
         return self.augment.model_copy(update=together)
 
 

@@ -17,8 +17,8 @@ CHANNELS = 48
 MAX_TOKENS = 12  # per axis, since all pairs of tokens are compared
 LEAST_STRIDE = 4  # voxels per token
 PASSES = 2  # the second one sees the MR where the first one put it
-# A smaller mean move, voxels, is not made: interpolation would blur more than it brings.
-STILL = 1.0
+# A smaller mean move, voxels, is not made: errors and interpolation would cost more than it brings.
+STILL = 0.75
 # The robust fit: steps, and the residual, tokens, from which an answer counts little, first and last.
 FIT_STEPS, FIRST_WIDTH, LAST_WIDTH = 8, 3.0, 1.0
 
