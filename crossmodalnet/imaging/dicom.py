@@ -150,7 +150,7 @@ def _series(folder: Path, series: Sequence[str], modality: str) -> tuple[list[Fr
         chosen = _chosen(of_modality or tags, series) if len(tags) > 1 else list(tags)
         if len(chosen) != 1:
             which = "none of them is" if series and not chosen else "one must be"
-            named = f"{which} named by --series (description, number or UID)"
+            named = f"{which} named by --series, by its description, number or UID"
             listed = _described({uid: (tags[uid], len(found[uid])) for uid in chosen or tags})
             raise ValueError(f"holds {len(tags)} DICOM series, {named}: {listed}")
         if (kind := tags[chosen[0]].get("Modality", "CT")) not in SCANS:
