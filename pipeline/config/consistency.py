@@ -49,6 +49,9 @@ def contradictions(params: Params) -> list[str]:
             lines.append(f"network.{OURS} with train.patch_size {params.train.patch_size}: {error}")
         else:
             lines += _idle_ablations(params)
+        if params.network.crossmodalnet.align and (params.losses.cmif or params.adapt.enabled):
+            other = "losses.cmif" if params.losses.cmif else "adapt.enabled"
+            lines.append(f"network.{OURS}.align and {other} exclude each other: set one of them to false or 0")
     return lines
 
 

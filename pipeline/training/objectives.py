@@ -211,6 +211,10 @@ class AdaptationObjective(Objective):
     def __init__(self, network: nn.Module, params: AdaptationConfig) -> None:
         if not isinstance(network, LayeredNetwork):
             raise UsageError("adapt.enabled: only crossmodalnet has the features that are aligned; set models to it")
+        if isinstance(network, CrossModalNet) and network.alignment is not None:
+            raise UsageError(
+                "adapt.enabled and network.crossmodalnet.align cannot be had together: switch one of them off"
+            )
         try:
             adapter = AdaptationNetwork(network, params, NUM_CLASSES)
         except ValueError as error:

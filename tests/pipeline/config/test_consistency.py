@@ -51,6 +51,14 @@ def test_a_value_without_effect_is_named(text: str, start: str) -> None:
 @pytest.mark.parametrize(
     ("text", "part"),
     [
+        (
+            "{network: {crossmodalnet: {align: true}}, losses: {cmif: 0.1}}",
+            "network.crossmodalnet.align and losses.cmif exclude each other",
+        ),
+        (
+            "{network: {crossmodalnet: {align: true}}, adapt: {enabled: true}}",
+            "network.crossmodalnet.align and adapt.enabled exclude each other",
+        ),
         ("seeds: [0, 2147483648]", "seeds = 2147483648: must be at most 2147483647"),
         (f"register: {{seed: {10**30}}}", "register.seed = 1000000"),
         ("data: {phantom: {seed: 2147483648}}", "data.phantom.seed = 2147483648"),

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from crossmodalnet.errors import DataError
+from crossmodalnet.errors import DataError, UsageError
 from crossmodalnet.imaging.samples import Batch
 from crossmodalnet.networks.common.build import build_network
 from crossmodalnet.training.cmif import cmif_penalty
@@ -133,3 +133,24 @@ def test_deep_supervision_is_of_the_objectives_and_leaves_the_flow_penalty(optio
 def test_networks_without_two_streams_learn_without_it():
     assert _flow_learner(streams="ct").names == ("dice", "ce")
     assert _flow_learner(cross=False).names == ("dice", "ce", "cmif")
+
+
+def test_an_alignment_learns_beside_the_network():
+    with pytest.raises(UsageError, match="align cannot be had together"):
+        _flow_learner(align=True)
+    torch.manual_seed(0)
+    network = build_network("crossmodalnet", {**NETWORK, "align": True}, patch_size=(16, 16, 16))
+    learner = Learner(network, LossesConfig(), TrainConfig(), ALONE, lambda n: make_flow_objective(n, 0.0))
+    before, batch = copy.deepcopy(network).train(), _batch(size=16)
+    torch.manual_seed(1)
+    values = learner.step(batch, 0.01, 0, "epoch 1, step 1")
+    assert learner.names == ("dice", "ce", "alignment")
+    expected = evaluate_objectives(("dice", "ce"), before(batch.image), batch.label)  # of the MRs as they are
+    assert [values["loss_dice"], values["loss_ce"]] == pytest.approx(expected.tolist())
+    assert 0 < values["loss_alignment"] < math.log(4**3) + 1  # 4 tokens per axis, hardly trained
+    changed = {name for name, p in network.named_parameters() if not torch.equal(p, before.get_parameter(name))}
+    assert any(name.startswith("alignment.encoders.1") for name in changed)
+    assert any(name.startswith("stems") for name in changed)
+    torch.manual_seed(1)
+    again = Learner(before, LossesConfig(), TrainConfig(), ALONE, lambda n: make_flow_objective(n, 0.0))
+    assert again.step(batch, 0.01, 0, "epoch 1, step 1") == values
