@@ -69,15 +69,14 @@ class ModelParams:
 
     @property
     def augmentation(self) -> AugmentationConfig | None:
-        """The augmentation, if any; networks of one stream see images in place, those that align the MR nearly so.
+        """The augmentation, if any; networks of one stream, or that align the MR, see it in place.
 
         Misregistration is equal in both domains of an adaptation, so it does not reveal the domain.
         """
         if not self.augment.enabled:
             return None
-        together = {} if self.sees_pairs else {"misregistration_probability": 0.0}
-        if self.options.get("align"):
-            together = {"misregistration_voxels": 1.0, "misregistration_degrees": 3.0}  # what an alignment leaves
+        in_place = not self.sees_pairs or bool(self.options.get("align"))
+        together = {"misregistration_probability": 0.0} if in_place else {}
         return self.augment.model_copy(update=together)
 
 

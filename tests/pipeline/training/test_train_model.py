@@ -52,6 +52,8 @@ def test_one_stream_loses_no_modality_and_has_image_and_label_left_together(set_
     assert params.modality_dropout == params.training["modality_dropout"] == expected
     settings = params.augmentation
     assert (settings.misregistration_probability, settings.misregistration_voxels) == (expected, 1.5)
+    aligned = replace(params, network=params.network.model_copy(update={"align": True}))
+    assert aligned.augmentation.misregistration_probability == 0.0
 
 
 @pytest.mark.parametrize(
