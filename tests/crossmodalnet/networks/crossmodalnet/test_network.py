@@ -57,6 +57,14 @@ def test_features_halve_and_double_per_level(make, transitions):
         assert [tuple(a.shape) for a, _ in network.features(torch.randn(1, 2, 16, 16, 16))] == expected
 
 
+def test_a_coarser_level_reads_the_layers_of_the_finer_one(make):
+    network, seen = make(), []
+    network.encoder[0][-1].register_forward_hook(lambda *call: seen.append(call[2]))
+    network.mergings[0][1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    network(torch.randn(1, 2, 16, 16, 16))
+    assert torch.equal(seen[1], seen[0][1])
+
+
 @pytest.mark.parametrize("transitions", ["linear", "conv"])
 @pytest.mark.parametrize("stream", [0, 1])
 def test_skip_connections_are_used(make, stream, transitions):
