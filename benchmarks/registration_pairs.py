@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.phantom import Scanner
 from crossmodalnet.phantom.appearance import image_ct, image_mr
-from crossmodalnet.phantom.scanner import CT_PROTOCOLS, MR_PROTOCOLS, Scan, Scanner
+from crossmodalnet.phantom.scanner import CT_PROTOCOLS, MR_PROTOCOLS, Scan
 from crossmodalnet.phantom.shape import draw_shape, rotation_matrix
 
 Size = tuple[int, int, int]

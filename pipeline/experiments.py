@@ -73,8 +73,8 @@ def _experiment(revision: Mapping[str, Any], before: Mapping[str, Any], lock: st
     rows = [{"method": path.split("/")[1], **(file.get("data") or {})} for path, file in files]
     metrics = pd.DataFrame(rows, columns=["method", *SHOWN]).groupby("method", sort=False).mean()
     ran = _ran(lock, {path for path, _ in files})
-    state = "" if revision["data"] else " (failed)"
-    state = " (not run)" if any(new.get(key) != value for key, value in ran) else state
+    is_other = any(new.get(key) != value for key, value in ran)
+    state = " (failed)" if not revision["data"] else " (not run)" if is_other else ""
     name = (revision["name"] or revision["rev"][:9]) + state
     return Experiment(name, {key: value for key, value in new.items() if old.get(key) != value}, metrics)
 

@@ -131,7 +131,7 @@ def series_files(folder: str | os.PathLike[str], series: Sequence[str] = (), mod
             that mixes volumes, also a label of `PARTS` and its value, such as `acquisition 2`.
         modality: `CT` or `MR`, selects among several series if any has it; empty for any.
 
-    ValueErrors are those of docs/checks.md.
+    ValueError for no series, an ambiguous selection, or what docs/checks.md lists of DICOM.
     """
     return list(dict.fromkeys(frame.file for frame in _series(Path(folder), series, modality)[0]))
 
@@ -253,8 +253,8 @@ def _described(series: Mapping[str, tuple[Tags, int]]) -> str:
     for uid, (tags, _) in series.items():
         about = f"{tags.get('Modality', 'modality unknown')}, number {tags.get('SeriesNumber', '?')}"
         titles[uid] = f"{tags.get('SeriesDescription', 'without a description')} ({about}"
-    count = Counter(titles.values())
-    uids = {uid: f", UID {uid}" if count[title] > 1 else "" for uid, title in titles.items()}
+    alike = Counter(titles.values())
+    uids = {uid: f", UID {uid}" if alike[title] > 1 else "" for uid, title in titles.items()}
     return _listed([f"{titles[uid]}, {num} file{'s'[: num > 1]}{uids[uid]})" for uid, (_, num) in series.items()])
 
 

@@ -1,5 +1,6 @@
 """Define network cases and batches; crop, pad, drop modalities, misregister."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,14 +103,24 @@ def origins(points: Tensor, misregistration: Misregistration) -> Tensor:
 
 def apply_misregistration(image: Tensor, misregistration: Misregistration) -> Tensor:
     """Misregister `(c, d, h, w)` of isotropic voxels by trilinear interpolation; borders repeat."""
-    size = image.shape[1:]
-    axes = (torch.arange(n, dtype=image.dtype, device=image.device) - (n - 1) / 2 for n in size)
-    here = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)  # (d, h, w, 3), about the centre
-    half = image.new_tensor([n / 2 for n in size])
+    here = block_centres(image.shape[1:], image.shape[1:], image)
+    return sample_at(image[None], origins(here, misregistration)[None])[0]
+
+
+def block_centres(size: Sequence[int], count: Sequence[int], like: Tensor) -> Tensor:
+    """Return the centres `(*count, 3)` of `count` blocks of `size` voxels, voxels from the centre, as `like`."""
+    axes = (
+        (torch.arange(m, dtype=like.dtype, device=like.device) + 0.5) * (n / m) - n / 2
+        for n, m in zip(size, count, strict=True)
+    )
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+
+
+def sample_at(image: Tensor, points: Tensor) -> Tensor:
+    """Sample `(b, c, d, h, w)` trilinearly at points `(b, d, h, w, 3)`, voxels from the centre; borders repeat."""
+    half = image.new_tensor([n / 2 for n in image.shape[2:]])
     # grid_sample counts w, h, d, from -1 to 1 over the faces of the image.
-    grid = (origins(here, misregistration) / half).flip(-1)
-    moved: Tensor = functional.grid_sample(image[None], grid[None], padding_mode="border", align_corners=False)
-    return moved[0]
+    return functional.grid_sample(image, (points / half).flip(-1), padding_mode="border", align_corners=False)
 
 
 def _direction(random: np.random.RandomState) -> NDArray[np.float64]:

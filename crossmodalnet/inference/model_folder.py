@@ -108,7 +108,11 @@ def model_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def pack_model(folder: str | os.PathLike[str], file: str | os.PathLike[str]) -> None:
-    """Pack a model folder into a file, atomically; only an earlier packed model is replaced (FileExistsError)."""
+    """Pack a model folder into a file, atomically; an earlier packed model is replaced.
+
+    FileNotFoundError, whose `filename` says which, for a missing file, FileExistsError for another file in the way,
+    ValueError for one that is too large.
+    """
     folder, file = Path(folder), Path(file)
     _check_folder(folder)
     for name in MAX_MODEL_BYTES:

@@ -55,7 +55,10 @@ RunPatients = Callable[[Sequence[PatientTask]], Iterable[tuple[PatientTask, Cros
 
 
 def load_predictor(models: Sequence[Path], device: str) -> Predictor:
-    """Load a model, a folder or a packed file, or several as an ensemble; errors are for the user."""
+    """Load a model, a folder or a packed file, or several as an ensemble.
+
+    UsageError for an unknown device, ResourceError for one that is not there, DataError for an unusable model.
+    """
     if device not in DEVICES:
         raise UsageError(f"--device must be {', '.join(DEVICES)}, got {device}")
     try:
@@ -69,7 +72,10 @@ def load_predictor(models: Sequence[Path], device: str) -> Predictor:
 
 
 def predict_patient(predictor: Predictor, task: PatientTask) -> dict[str, Any]:
-    """Segment a patient and write the prediction folder, atomically; return the record of run.json."""
+    """Segment a patient and write the prediction folder, atomically; return the record of run.json.
+
+    UsageError if the folder holds other files, DataError if a scan cannot be used, ResourceError for memory or disk.
+    """
     scans, out = task.scans, task.out
     if inside := [path for path in scans.paths.values() if out.resolve() in path.resolve().parents]:
         raise UsageError(f"{inside[0]} lies in {out}, which would be replaced: choose another --out")
@@ -106,7 +112,10 @@ def read_box(text: str) -> Box:
 
 
 def read_cohort_table(path: str | os.PathLike[str]) -> list[PatientScans]:
-    """Read a CSV with the columns patient, ct and mr; paths are relative to it, cells may be empty."""
+    """Read a CSV with the columns patient, ct and mr; paths are relative to it, cells may be empty.
+
+    DataError, which names the row, for a table that cannot be read, an invalid or repeated name, a row without a scan.
+    """
     path = Path(path)
     try:
         cells = table_cells(read_table_text(path, COLUMNS))
@@ -146,7 +155,10 @@ def read_cohort_table(path: str | os.PathLike[str]) -> list[PatientScans]:
 
 
 def predict_patients(tasks: Sequence[PatientTask], run: RunPatients) -> None:
-    """Segment patients; skip finished predictions of the same inputs; raise errors of patients after all others."""
+    """Segment patients; skip finished predictions of the same inputs.
+
+    After all others: DataError for patients that could not be segmented, ResourceError for those that killed workers.
+    """
     todo = []
     for task in tasks:
         if is_done(task.out, task.origin):

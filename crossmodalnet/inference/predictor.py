@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -232,7 +231,7 @@ class Predictor:
     def _register(self, ct: Volume, mr: Volume, folder: Path, box: Box | None) -> Registered:
         """Register the MR; raise OSError for a full disk, because ANTs does not report it."""
         config = self._config.registration
-        num_voxels = prod(ct.grid.shape) * prod(ct.spacing_mm) / config.working_spacing_mm**3
+        num_voxels = ct.grid.volume_mm3 / config.working_spacing_mm**3
         needed = NUM_WARPS * 12 * round(num_voxels)
         _check_room(folder, needed)
         try:

@@ -25,6 +25,8 @@ def segment(model: LoadedModel, image: Tensor, overlap: float, *, window: Window
     Args:
         overlap: share of a window that neighbours have in common, 0 to below 1.
         window: voxels of a window; that of the training by default.
+
+    ValueError if the network's output is not finite.
     """
     patch_size = window or model.card.patch_size
     probabilities = predict_probabilities(model.network, image, patch_size=patch_size, overlap=overlap).cpu()
@@ -40,6 +42,8 @@ def segment_within_memory(
 
     Args:
         report: receives the time left every ten seconds, and a line for each window that does not fit.
+
+    MemoryError if the smallest window does not fit either.
     """
     window = model.card.patch_size
     while True:

@@ -100,7 +100,10 @@ def digest_models(models: Sequence[Path]) -> str:
 
 @contextmanager
 def prediction_folder(target: Path) -> Iterator[Path]:
-    """Yield an empty, locked folder that replaces an earlier prediction, and nothing else, if the block succeeds."""
+    """Yield an empty, locked folder that replaces an earlier prediction if the block succeeds.
+
+    UsageError if the target is anything else, ResourceError if it cannot be written or another run is writing it.
+    """
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise UsageError(f"{target} is no folder: choose another --out")
     if Path.cwd().is_relative_to(target.resolve()):

@@ -4,8 +4,9 @@ import numpy as np
 
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
+from crossmodalnet.phantom import Scanner
 from crossmodalnet.phantom.appearance import image_ct, image_mr
-from crossmodalnet.phantom.scanner import CT_PROTOCOLS, MR_PROTOCOLS, Scanner, draw_scan
+from crossmodalnet.phantom.scanner import CT_PROTOCOLS, MR_PROTOCOLS, draw_scan
 from crossmodalnet.phantom.shape import draw_shape, moved
 
 

@@ -5,17 +5,15 @@ All scanners draw the same fields in the same order, so a scanner changes neithe
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid
+from crossmodalnet.phantom import Scanner
 from crossmodalnet.phantom.primitives import Field
 from crossmodalnet.phantom.shape import Motion, Range, rotation_matrix
-
-Scanner = Literal["reference", "other", "native", "ungated", "enhanced"]
 
 
 @dataclass(frozen=True)
@@ -70,14 +68,14 @@ CT_PROTOCOLS: dict[Scanner, CtProtocol] = {
         mixing=0.02, pools_hu=10, svc_of_right=(0.96, 1.04), ivc_hu=(150, 200), myocardium_hu=(75, 118),
         liver_hu=(75, 120), spleen_hu=(95, 140), noise_hu=(27, 48), kernel_voxels=0.75, blur_voxels=0.6,
     ),
-    # No contrast medium, as in the planning of radiotherapy: blood and myocardium are nearly alike.
-    "native": CtProtocol(
-        field_of_view_mm=(256.0, 232.0, 178.0), slice_factor=1.5,
-        left_hu=(36, 46), bright_right_share=1.0, right_of_left=(0.98, 1.02), right_hu=(36, 47),
-        mixing=0.0, pools_hu=1, svc_of_right=(0.98, 1.02), ivc_hu=(36, 46), myocardium_hu=(40, 50),
-        liver_hu=(50, 65), spleen_hu=(45, 55), noise_hu=(15, 28), kernel_voxels=0.6, blur_voxels=0.35,
-    ),
 }  # fmt: skip
+# No contrast medium, as in the planning of radiotherapy: blood and myocardium are nearly alike.
+CT_PROTOCOLS["native"] = replace(
+    CT_PROTOCOLS["reference"], slice_factor=1.5,
+    left_hu=(36, 46), bright_right_share=1.0, right_of_left=(0.98, 1.02), right_hu=(36, 47),
+    mixing=0.0, pools_hu=1, svc_of_right=(0.98, 1.02), ivc_hu=(36, 46), myocardium_hu=(40, 50),
+    liver_hu=(50, 65), spleen_hu=(45, 55),
+)  # fmt: skip
 CT_PROTOCOLS |= {"ungated": CT_PROTOCOLS["native"], "enhanced": CT_PROTOCOLS["reference"]}
 
 MR_PROTOCOLS: dict[Scanner, MrProtocol] = {

@@ -68,7 +68,7 @@ class SynRegistration:
 
 
 def estimate_syn(fixed: Volume, moving: Volume, config: RegistrationConfig, start: Start, folder: Path) -> Transform:
-    """Register a prepared moving image to a prepared fixed one; the transform goes to the fresh `folder`."""
+    """Register a prepared moving image to a prepared fixed one, into `folder`; RuntimeError if ANTs fails."""
     import ants
 
     first = estimate_affine(fixed, moving, AFFINE_ITERATIONS, start, folder)
@@ -85,7 +85,7 @@ def estimate_syn(fixed: Volume, moving: Volume, config: RegistrationConfig, star
 def estimate_affine(
     fixed: Volume, moving: Volume, iterations: tuple[int, int, int], start: Start, folder: Path
 ) -> Transform:
-    """Register affinely, as `estimate_syn` does; iterations at a quarter, half and full resolution."""
+    """Register affinely, as `estimate_syn` does, errors too; iterations at a quarter, half and full resolution."""
     used: str = start
     with plain_folder(folder) as plain:
         if start == "search":

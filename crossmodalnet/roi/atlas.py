@@ -48,7 +48,7 @@ def save_atlases(path: str | os.PathLike[str], atlases: Sequence[Atlas]) -> None
 
 
 def load_atlases(path: str | os.PathLike[str]) -> list[Atlas]:
-    """Read the atlases that `save_atlases` wrote; a ValueError names a damaged file."""
+    """Read the atlases that `save_atlases` wrote; FileNotFoundError, or ValueError, which names a damaged file."""
     if (size := Path(path).stat().st_size) > MAX_BYTES:
         raise ValueError(f"{path} holds no atlases: {size} bytes, at most {MAX_BYTES} are read")
     try:

@@ -76,7 +76,7 @@ class RoiEstimate(NamedTuple):
     """A region of interest found by atlases.
 
     Attributes:
-        box: box of the voxels that at least half of the atlases label.
+        box: box of the voxels that at least half of the atlases label; if only some found a likely place, of those.
         likeness: mean mutual information of the image and each registered atlas around the atlas' heart, nats.
         agreement: mean Dice between the warped hearts of all pairs of atlases, 0 to 1; 1 for a single atlas.
     """
@@ -109,13 +109,16 @@ def find_roi(
     is_plain = modality is atlas_modality is Modality.CT
     fixed = prepare(image, modality, spacing_mm)
     found = [_place(fixed, atlas, "centre_of_mass" if is_plain else "search") for atlas in atlases]
-    if is_plain and _is_unusual(found, likeness_among(atlases) if usual is None else usual):
+    usual = likeness_among(atlases) if is_plain and usual is None else usual
+    if is_plain and _is_unusual(found, usual):
         searched = [_place(fixed, atlas, "search") for atlas in atlases]
         best = [max(pair, key=itemgetter(1)) for pair in zip(found, searched, strict=True)]
-        found = best if _summary(best)[1] >= _LEAST_AGREEMENT else found
-    votes = sum((share for share, _ in found), np.zeros(fixed.data.shape, np.float32))
+        # A search fails for single atlases, by chance too: those that find a place as alike as usual then decide.
+        alike = [one for one in best if usual is not None and one[1] >= USUAL_LIKENESS_SHARE * usual]
+        found = alike or (best if _summary(best)[1] >= _LEAST_AGREEMENT else found)
+    votes = sum((share for share, _ in found), np.zeros(fixed.data.shape, np.float32)) / len(found)
     try:
-        box = box_of(Volume(votes / len(atlases) >= 0.5, fixed.affine))
+        box = box_of(Volume(votes >= 0.5, fixed.affine))
     except ValueError as error:
         raise ValueError(f"the {len(atlases)} atlases agree on no voxel of the heart") from error
     return RoiEstimate(box, *_summary(found))

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from crossmodalnet.config import Config, FloatPair, IntTriple
 from crossmodalnet.imaging.codes import CODE_SETS, own_codes
-from crossmodalnet.phantom.scanner import Scanner
+from crossmodalnet.phantom import Scanner
 from crossmodalnet.training.adaptation.config import AdaptationConfig
 
 Abbreviation = Literal["LV", "RV", "LA", "RA", "Myo", "AO", "PA"]

@@ -66,7 +66,7 @@ def register_pairs(
 ) -> dict[str, Path]:
     """Register all pairs (labels optional) or reuse earlier results; return work folders by pair name.
 
-    Errors of pairs are raised after all others finish.
+    After all others: DataError for pairs that failed or got worse, ResourceError for those that killed workers.
     """
     tasks = [
         RegisterTask(pair.name, pair.ct.image, pair.ct.label, pair.mr.image, pair.mr.label, config) for pair in pairs

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from crossmodalnet.errors import UsageError
-from crossmodalnet.imaging.samples import Misregistration, apply_misregistration, random_misregistration
+from crossmodalnet.imaging.samples import Misregistration, apply_misregistration
 from crossmodalnet.imaging.structures import NUM_CLASSES
 from crossmodalnet.networks.common.interfaces import LayeredNetwork, channels_first
 from crossmodalnet.networks.crossmodalnet.network import CrossModalNet
@@ -15,6 +15,8 @@ from crossmodalnet.training.adaptation.adapter import MEASURES, AdaptationNetwor
 from crossmodalnet.training.adaptation.appearance import match_histogram
 from crossmodalnet.training.adaptation.config import AdaptationConfig
 from crossmodalnet.training.cmif import cmif_penalty
+from crossmodalnet.training.config import AugmentationConfig
+from crossmodalnet.training.dataset import draw_misregistration
 from pipeline.training.checkpoint import Checkpoint, optimizer_tensors, prefixed, restore_optimizer
 
 
@@ -149,8 +151,9 @@ class AlignedNetwork(nn.Module):
         return self.network(x), self.network.alignment.loss(moved, transform)
 
 
-# Largest moves that the alignment is trained on, share of the patch and degrees, and the share of MRs that stay.
-LARGEST_SHIFT, LARGEST_TURN, UNMOVED = 0.2, 20.0, 0.1
+# Moves that the alignment is trained on: the largest, share of the patch and degrees, and the share of MRs moved.
+LARGEST_SHIFT, LARGEST_TURN, MOVED = 0.2, 20.0, 0.9
+IN_PLACE = Misregistration((0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
 
 
 class AlignmentObjective(Objective):
@@ -169,7 +172,12 @@ class AlignmentObjective(Objective):
     def forward(self, module: nn.Module, step: Step) -> Terms:
         """Move the MRs by random transforms, seeded by the step, and compute logits and loss."""
         random = np.random.RandomState(int(torch.randint(2**31 - 1, ())))
-        moves = [_draw_move(max(step.image.shape[2:]), random) for _ in step.image]
+        largest = AugmentationConfig(
+            misregistration_probability=MOVED,
+            misregistration_voxels=LARGEST_SHIFT * max(step.image.shape[2:]),
+            misregistration_degrees=LARGEST_TURN,
+        )
+        moves = [draw_misregistration(largest, random) or IN_PLACE for _ in step.image]
         images = [
             torch.cat([own[:1], apply_misregistration(own[1:], move)])
             for own, move in zip(step.image, moves, strict=True)
@@ -179,12 +187,7 @@ class AlignmentObjective(Objective):
         return Terms(logits, loss[None], torch.zeros(0, device=step.image.device))
 
 
-def _draw_move(edge: int, random: np.random.RandomState) -> Misregistration:
-    share = random.uniform() if random.uniform() > UNMOVED else 0.0
-    return random_misregistration(share * LARGEST_SHIFT * edge, random.uniform(0, LARGEST_TURN) * bool(share), random)
-
-
-def make_flow_objective(network: nn.Module, weight: float) -> Objective:
+def make_objective(network: nn.Module, weight: float) -> Objective:
     """Make the objective with the penalty or the alignment if the network has two streams and one of these is on."""
     if isinstance(network, CrossModalNet) and network.alignment is not None:
         if weight:

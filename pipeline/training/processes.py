@@ -92,7 +92,10 @@ def run_on_devices(
 
 
 def num_processes(devices: int | str, batch_size: int) -> int:
-    """Choose the processes on this machine; auto: one per GPU, else per core with two samples each."""
+    """Choose the processes on this machine; auto: one per GPU, else per core with two samples each.
+
+    ResourceError for more devices than GPUs, on a machine that has some.
+    """
     available = torch.cuda.device_count()
     if devices != "auto":
         if 0 < available < int(devices):
@@ -106,7 +109,10 @@ def num_processes(devices: int | str, batch_size: int) -> int:
 
 
 def start_processes(count: int, command: list[str]) -> None:
-    """Run `python -m stages COMMAND` in `count` processes under torchrun, forwarding signals and errors."""
+    """Run `python -m stages COMMAND` in `count` processes under torchrun, forwarding signals and errors.
+
+    InterruptedRunError for a signal before the training began, ResourceError if processes died without our errors.
+    """
     with scratch_folder() as folder:
         outcome = folder / "outcome.json"
         environment = {

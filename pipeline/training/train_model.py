@@ -23,7 +23,7 @@ from pipeline.training.checkpoint import save_model
 from pipeline.training.cohort import Cohort, TargetDomain, read_cohort
 from pipeline.training.curves import unlearned, write_curves
 from pipeline.training.learner import Learner
-from pipeline.training.objectives import AdaptationObjective, Objective, make_flow_objective
+from pipeline.training.objectives import AdaptationObjective, Objective, make_objective
 from pipeline.training.params import ModelParams
 from pipeline.training.processes import Processes
 from pipeline.training.trainer import Trainer, TrainingState
@@ -68,7 +68,7 @@ def run_training(
     except ValueError as error:
         raise UsageError(f"network.{params.builder} with train.patch_size {train.patch_size}: {error}") from error
     samples = _samples(params, cohort.training, seed)
-    objective: Callable[[nn.Module], Objective] = partial(make_flow_objective, weight=params.losses.cmif)
+    objective: Callable[[nn.Module], Objective] = partial(make_objective, weight=params.losses.cmif)
     if params.adapt is not None and cohort.target:
         objective = partial(AdaptationObjective, params=params.adapt)
     learner = Learner(network, params.losses, train, processes, objective, params.network.offset_rate)

@@ -188,7 +188,7 @@ def load_model(folder: str | os.PathLike[str], weights: str = BEST) -> LoadedMod
 
 
 def read_card(folder: str | os.PathLike[str]) -> ModelCard:
-    """Read a model's card; ValueError if the file is none, or its classes differ from this version's."""
+    """Read a model's card; FileNotFoundError, or ValueError if it is none or has other classes than this version."""
     path = Path(folder) / CARD
     if not path.is_file():
         raise FileNotFoundError(2, "not found", str(path))

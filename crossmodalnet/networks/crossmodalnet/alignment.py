@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from crossmodalnet.imaging.samples import is_missing
-from crossmodalnet.networks.crossmodalnet.convolution import ResidualConvBlock
+from crossmodalnet.imaging.samples import block_centres, is_missing, sample_at
+from crossmodalnet.networks.crossmodalnet.convolution import Conv1x1, ResidualConvBlock
 
 CHANNELS = 48
 MAX_TOKENS = 12  # per axis, since all pairs of tokens are compared
@@ -39,7 +39,7 @@ class Alignment(nn.Module):
                 ResidualConvBlock(1, CHANNELS // 3),
                 ResidualConvBlock(CHANNELS // 3, CHANNELS, (2, 2, 2)),
                 ResidualConvBlock(CHANNELS, CHANNELS),
-                nn.Conv3d(CHANNELS, CHANNELS, 1),
+                Conv1x1(CHANNELS, CHANNELS),
             )
             for _ in range(2)
         )
@@ -92,9 +92,8 @@ class Alignment(nn.Module):
 def move(image: Tensor, transform: Tensor) -> Tensor:
     """Sample `(b, c, D, H, W)` at `transform` `(b, 3, 4)` of every voxel, trilinearly; borders repeat."""
     size = image.shape[2:]
-    grid = _apply(transform, _positions(size, size, image)) / image.new_tensor([n / 2 for n in size])
-    grid = grid.view(len(image), *size, 3).flip(-1)
-    return functional.grid_sample(image, grid.to(image.dtype), padding_mode="border", align_corners=False)
+    there = _apply(transform, block_centres(size, size, image).view(-1, 3))
+    return sample_at(image, there.view(len(image), *size, 3))
 
 
 def _token_size(image: Tensor) -> list[int]:
@@ -105,18 +104,8 @@ def _token_size(image: Tensor) -> list[int]:
 def _tokens(image: Tensor) -> tuple[Tensor, Tensor]:
     """Return the tokens' positions `(n, 3)`, voxels from the centre, and their distances `(3,)`."""
     size, tokens = image.shape[2:], _token_size(image)
-    return _positions(size, tokens, image), torch.tensor(size, device=image.device) / torch.tensor(
-        tokens, device=image.device
-    )
-
-
-def _positions(size: torch.Size, count: list[int] | torch.Size, like: Tensor) -> Tensor:
-    """Return the centres `(n, 3)` of `count` blocks per axis of `size` voxels, voxels from the centre."""
-    axes = (
-        (torch.arange(m, dtype=torch.float32, device=like.device) + 0.5) * (n / m) - n / 2
-        for n, m in zip(size, count, strict=True)
-    )
-    return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=3).view(-1, 3)
+    stride = image.new_tensor([n / m for n, m in zip(size, tokens, strict=True)])
+    return block_centres(size, tokens, image).view(-1, 3), stride
 
 
 def _answers(scores: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:

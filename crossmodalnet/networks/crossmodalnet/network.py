@@ -163,9 +163,9 @@ class CrossModalNet(LayeredNetwork):
             if level:
                 skips.append(streams)
                 streams = _each(self.mergings[level - 1], streams)
-            layers_out = _run(layers, streams)
-            out += layers_out
-            streams = out[-1] if layers_out else streams
+            # A level without layers counts as one; the embedding is there already.
+            out += _run(layers, streams) or [streams] * bool(level)
+            streams = out[-1]
         for level in reversed(range(len(skips))):
             streams = _each(self.skips[level], streams, skips[level])
             out += _run(self.decoder[level], streams) or [streams]

@@ -13,7 +13,7 @@ from crossmodalnet.training.objectives import evaluate_objectives
 from pipeline.config.sections import LossesConfig, TrainConfig
 from pipeline.training.checkpoint import Checkpoint
 from pipeline.training.learner import Learner
-from pipeline.training.objectives import make_flow_objective
+from pipeline.training.objectives import make_objective
 from tests.pipeline.conftest import ALONE, NETWORK
 
 
@@ -100,7 +100,7 @@ def _flow_learner(**changes):
     torch.manual_seed(0)
     options = {**NETWORK, "deep_supervision": False, **changes}
     network = build_network("crossmodalnet", options, patch_size=(16, 16, 16))
-    return Learner(network, LossesConfig(), TrainConfig(), ALONE, lambda n: make_flow_objective(n, 0.5))
+    return Learner(network, LossesConfig(), TrainConfig(), ALONE, lambda n: make_objective(n, 0.5))
 
 
 def _penalty(network, batch):
@@ -140,7 +140,7 @@ def test_an_alignment_learns_beside_the_network():
         _flow_learner(align=True)
     torch.manual_seed(0)
     network = build_network("crossmodalnet", {**NETWORK, "align": True}, patch_size=(16, 16, 16))
-    learner = Learner(network, LossesConfig(), TrainConfig(), ALONE, lambda n: make_flow_objective(n, 0.0))
+    learner = Learner(network, LossesConfig(), TrainConfig(), ALONE, lambda n: make_objective(n, 0.0))
     before, batch = copy.deepcopy(network).train(), _batch(size=16)
     torch.manual_seed(1)
     values = learner.step(batch, 0.01, 0, "epoch 1, step 1")
@@ -152,5 +152,5 @@ def test_an_alignment_learns_beside_the_network():
     assert any(name.startswith("alignment.encoders.1") for name in changed)
     assert any(name.startswith("stems") for name in changed)
     torch.manual_seed(1)
-    again = Learner(before, LossesConfig(), TrainConfig(), ALONE, lambda n: make_flow_objective(n, 0.0))
+    again = Learner(before, LossesConfig(), TrainConfig(), ALONE, lambda n: make_objective(n, 0.0))
     assert again.step(batch, 0.01, 0, "epoch 1, step 1") == values

@@ -52,6 +52,7 @@ def test_features_halve_and_double_per_level(make, transitions):
     for depths, expected in (
         ((2, 1), [fine, fine, fine, coarse, fine, fine]),
         ((0, 2), [fine, coarse, coarse, fine]),  # no layer at the finer level: the skip fusion's output there
+        ((1, 0), [fine, fine, coarse, fine]),
     ):
         network = make(depths=depths, transitions=transitions)
         assert [tuple(a.shape) for a, _ in network.features(torch.randn(1, 2, 16, 16, 16))] == expected
@@ -88,7 +89,8 @@ DEEP = {"deep_supervision": True, "patch_embedding": (4, 2, 4)}
      {"stem": "conv"}, {"transitions": "conv"}, {"stem": "conv", "transitions": "conv", "patch_embedding": (4, 2, 4)},
      {"stem": "linear", "transitions": "conv"}, {"checkpointing": True}, {"depths": (2, 2)}, {"depths": (0, 1), **DEEP},
      {"cross_window": (None, (2, 2, 2))}, {"streams": "ct"}, {"streams": "mr"},
-     {"stem": "linear", **DEEP}, {"transitions": "linear", **DEEP}, {"streams": "ct", **DEEP}],
+     {"stem": "linear", **DEEP}, {"transitions": "linear", **DEEP}, {"streams": "ct", **DEEP},
+     {"depths": (1, 0), **DEEP}],
     ids=str,
 )  # fmt: skip
 def test_gradients_reach_every_parameter(make, options):
