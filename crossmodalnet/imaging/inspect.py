@@ -37,6 +37,7 @@ MAX_SAMPLES = 2**22
 MAX_LISTED = 8
 # In findings: of scans that look like the other modality, of two structures.
 IS_IT_A_CT, EXCHANGED = "a CT?", " seem to be exchanged"
+COPY_AGAIN = "copy or download the file again"
 NOTHING = np.zeros((0, 0, 0), np.float32)
 _NOTE_REMEDY = "check the geometry, or export the file again with its true one"
 
@@ -116,10 +117,15 @@ def inspect_file(
     return Inspection(findings, scan.grid, digest, volumes_ml, plain, scan.says_orientation, coarse)
 
 
+def is_damaged(error: str) -> bool:
+    """Check whether an error says that a file is damaged or incomplete."""
+    return any(sign in error for sign in ("truncated", "damaged", "ends early", "to its end", "is empty"))
+
+
 def _remedy_of(error: str, path: Path) -> str:
     """Choose the remedy for a file or folder that cannot be read."""
-    if any(sign in error for sign in ("truncated", "damaged", "ends early", "to its end", "is empty")):
-        return "copy or download the file again"
+    if is_damaged(error):
+        return COPY_AGAIN
     if "DICOM series" in error:
         return "a table cannot name a series: copy the files of one to a folder of their own, and give that"
     if path.is_dir():
@@ -150,7 +156,7 @@ def unlike_modality(low: float, high: float, modality: Modality) -> tuple[str, s
     """Return an implausible value range for the modality and a question, or None."""
     if modality is Modality.CT and low > AIR_HU:
         what = f"CT has no voxel below {AIR_HU:g} HU ({low:g} is the least)"
-        return what, f"is it in HU (offset -1024, slope), and is it {IS_IT_A_CT}"
+        return what, f"subtract 1024 if air is 0 in it; otherwise, is it {IS_IT_A_CT}"
     if modality is Modality.CT and max(-low, high) > MAX_HU:
         return f"CT has values from {low:g} to {high:g}, beyond {MAX_HU:g} HU", "is its slope right?"
     if modality is Modality.MR and low < AIR_HU:
@@ -212,8 +218,11 @@ def _image_findings(
 
 
 def few_levels(values: NDArray[Any]) -> int:
-    """Count the grey levels of values `(n,)` with at most `FEWEST_LEVELS`, as label maps have; 0 for other values."""
-    if len(np.unique(values[:: max(1, values.size // LEVEL_SAMPLES)])) > FEWEST_LEVELS:
+    """Count the grey levels of many values `(n,)`, if at most `FEWEST_LEVELS`, as label maps have; 0 for others."""
+    if (
+        values.size < LEAST_VOXELS**3 / 2
+        or len(np.unique(values[:: max(1, values.size // LEVEL_SAMPLES)])) > FEWEST_LEVELS
+    ):
         return 0
     num = len(np.unique(values))
     return num if num <= FEWEST_LEVELS else 0
@@ -230,7 +239,7 @@ def _intensity_findings(
         where = " between {:g} and {:g} HU".format(*CT_WINDOW_HU) if is_ct else ""
         what = f"no contrast{where}: {100 - 2 * IGNORED_PERCENT:g} % of the voxels are {float(bottom):g}"
         return [Finding("error", what, remedy)]
-    if values.size > LEAST_VOXELS**3 / 2 and (num := few_levels(values)):
+    if num := few_levels(values):
         return [Finding("error", f"image has {num} grey levels, as a label map or a mask", "give the scan as image")]
     if (odd := unlike_modality(*limits, modality)) is None:
         return []

@@ -33,6 +33,7 @@ from crossmodalnet.inference.quality_flags import (
     measure_likeness,
     mr_alone_flags,
     mr_label_flags,
+    patient_flags,
     registration_flags,
     roi_flags,
     scan_flags,
@@ -166,6 +167,7 @@ class Predictor:
             flags += scan_flags(volume, modality)
             flags += cohort_flags(modality, header.maker, [card.cohort for card in self.cards])
             flags += [QualityFlag(Flag.HEADER, f"{modality.name}: {note}") for note in header.notes]
+        flags += patient_flags([header.patient for _, header in scans.values()])
         check_exchanged({name: (volume, header.modality) for name, (volume, header) in scans.items()})
         original = [scans[name][0] if name in scans else None for name in given]
         ct_scan, mr_scan = original
@@ -225,7 +227,7 @@ class Predictor:
         if registered:
             if registered.doubt:
                 progress(f"registration {registered.doubt}")
-            flags += registration_flags(registered.quality)
+            flags += registration_flags(registered.quality, registered.fault)
         return box, registered
 
     def _register(self, ct: Volume, mr: Volume, folder: Path, box: Box | None) -> Registered:

@@ -69,10 +69,24 @@ def test_far_larger_ct_is_registered_near_the_roi(edge: int, tmp_path: Path, mon
     ct, mr = (Volume(np.zeros((n, n, n), np.float32), np.diag([5.0, 5.0, 5.0, 1.0])) for n in (edge, 24))
     engine = Mock()
     monkeypatch.setattr("crossmodalnet.inference.registered.make_registration", lambda _: engine)
+    monkeypatch.setattr("crossmodalnet.inference.registered._fault", lambda *_: "")
     register_scans(ct, mr, REGISTER, tmp_path, Box((100.0, 100.0, 100.0), (140.0, 130.0, 120.0)))
     sizes_mm = 5 * np.array(engine.register.call_args.args[0].data.shape)
     np.testing.assert_allclose(sizes_mm, (150, 150, 150) if edge == 30 else (150, 140, 130), atol=6)
     assert engine.warp_image.call_args.args[1].shape == ct.grid.shape
+
+
+@pytest.mark.parametrize(
+    ("axes", "fault"), [((), ""), ((0,), "mirrored from left to right"), ((0, 1), "turned by 180 degrees")]
+)
+def test_fault_of_orientation_is_found(
+    scan: Any, centred: Any, tmp_path: Path, axes: tuple[int, ...], fault: str
+) -> None:
+    ct, mr = scan("ct", centred(6.5))[0], scan("mr", centred(6.5), shift_mm=(10, -5, 5))[0]
+    flipped = Volume(np.flip(mr.data, axes).copy(), mr.affine)
+    register = partial(register_scans, mr=flipped, config=REGISTER, folder=tmp_path, box=None)
+    found = run_alone(register, ct, environment={"ANTS_RANDOM_SEED": "1"})
+    assert (found.fault.startswith(fault), bool(found.fault)) == (True, bool(axes))
 
 
 def test_labels_outside_of_the_mr(transform: Transform) -> None:
