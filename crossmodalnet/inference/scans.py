@@ -29,7 +29,7 @@ class Header(NamedTuple):
     notes: tuple[str, ...] = ()
     modality: str = ""
     maker: str = ""
-    patient: Mapping[str, str] = {}  # noqa: RUF012 (never changed)
+    patient: Mapping[str, str] = {}
 
 
 def read_volume(scan: Scan, modality: Modality, series: Sequence[str] = ()) -> tuple[Volume, tuple[str, ...]]:
