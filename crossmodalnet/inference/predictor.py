@@ -39,7 +39,7 @@ from crossmodalnet.inference.quality_flags import (
     scan_flags,
     window_flags,
 )
-from crossmodalnet.inference.registered import Registered, labels_on_mr, register_scans
+from crossmodalnet.inference.registered import Registered, fault_of_orientation, labels_on_mr, register_scans
 from crossmodalnet.inference.scans import Scan, read_with_header
 from crossmodalnet.inference.segment import segment_within_memory
 from crossmodalnet.networks.common.card import LoadedModel, ModelCard, load_model
@@ -224,10 +224,10 @@ class Predictor:
         if ct and mr and registered is None:
             progress("registration")
             registered = self._register(ct, mr, scratch, box)
-        if registered:
+        if ct and registered:
             if registered.doubt:
                 progress(f"registration {registered.doubt}")
-            flags += registration_flags(registered.quality, registered.fault)
+            flags += registration_flags(registered.quality, fault_of_orientation(ct, registered, box))
         return box, registered
 
     def _register(self, ct: Volume, mr: Volume, folder: Path, box: Box | None) -> Registered:
