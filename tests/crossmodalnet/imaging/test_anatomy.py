@@ -13,8 +13,8 @@ from crossmodalnet.imaging.anatomy import (
     implausible_volumes,
     known_reading,
     measure_values,
-    structure_volumes,
     misfit,
+    structure_volumes,
 )
 from crossmodalnet.imaging.codes import CODE_SETS, own_codes
 from crossmodalnet.imaging.structures import ABBREVIATIONS, Modality
