@@ -1,6 +1,7 @@
 """Define user-facing errors with their exit codes; map resource errors to remedies."""
 
 import errno
+from pathlib import Path
 
 
 class CrossModalNetError(Exception):
@@ -37,10 +38,15 @@ class InterruptedRunError(CrossModalNetError):
     exit_code = 75
 
 
-NO_MODEL = (
-    "not found: --model takes a folder that `crossmodalnet export` has written, or a file that `crossmodalnet models "
-    "pack` has written"
-)
+def no_model(file: str | Path) -> str:
+    """Say that a file of a model is missing, what a model is, and which folders below are models."""
+    below = sorted(Path(file).parent.glob("*/card.json")) or sorted(Path(file).parent.glob("*/*/card.json"))
+    hint = f" (is it {' or '.join(str(card.parent) for card in below[:3])}?)" if below else ""
+    return (
+        f"{file} not found{hint}: a model is a folder that `crossmodalnet export` has written, or a file that "
+        "`crossmodalnet models pack` has written"
+    )
+
 
 # errno values, words in messages (C++ and Rust libraries lose errno), problem, remedy.
 _PROBLEMS: tuple[tuple[set[int], tuple[str, ...], str, str], ...] = (

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
 
-from crossmodalnet.errors import NO_MODEL, CrossModalNetError, DataError, ResourceError, UsageError, resource_problem
+from crossmodalnet.errors import CrossModalNetError, DataError, ResourceError, UsageError, no_model, resource_problem
 from crossmodalnet.imaging.dicom import DICOM_SUFFIXES, is_dicom_file
 from crossmodalnet.imaging.read import format_of
 from crossmodalnet.inference.predictor import Predictor
@@ -22,7 +22,14 @@ from crossmodalnet.inference.write import VIEWER, PatientScans, is_done, predict
 from crossmodalnet.io.archive import Budget, extract
 from crossmodalnet.io.console import track
 from crossmodalnet.io.outputs import remove_partial
-from crossmodalnet.io.table_text import TableError, columns_of, name_problem, read_table_text, table_cells
+from crossmodalnet.io.table_text import (
+    TableError,
+    columns_of,
+    name_problem,
+    read_table_text,
+    spelling_keys,
+    table_cells,
+)
 from crossmodalnet.networks.common.device import find_device
 from crossmodalnet.processes import scratch_folder
 from crossmodalnet.roi.box import Box
@@ -60,11 +67,11 @@ def load_predictor(models: Sequence[Path], device: str) -> Predictor:
     UsageError for an unknown device, ResourceError for one that is not there, DataError for an unusable model.
     """
     if device not in DEVICES:
-        raise UsageError(f"--device must be {', '.join(DEVICES)}, got {device}")
+        raise UsageError(f"--device must be {', '.join(DEVICES)} (cuda: the GPU), got {device}")
     try:
         return Predictor.load(*models, device=find_device(device, "--device"))
     except FileNotFoundError as error:
-        raise DataError(f"{error.filename} {NO_MODEL}") from error
+        raise DataError(no_model(error.filename)) from error
     except ValueError as error:
         raise DataError(str(error)) from error
     except OSError as error:
@@ -130,6 +137,7 @@ def read_cohort_table(path: str | os.PathLike[str]) -> list[PatientScans]:
         logger.warning("%s: columns that are not used: %s", path, ", ".join(unused))
     problems, patients = [], []
     names: set[str] = set()
+    spellings: dict[str, str] = {}
     for number, values in enumerate(cells.iloc[1:].to_numpy(), 2):
         row = {column: str(values[place]).strip() for column, place in columns.items()}
         if not any(row.values()):
@@ -144,6 +152,8 @@ def read_cohort_table(path: str | os.PathLike[str]) -> list[PatientScans]:
             problems.append(f"row {number}: patient {name} a second time")
         elif not any(scans):
             problems.append(f"row {number}: patient {name} has neither a CT nor an MR")
+        elif (first := spellings.setdefault(spelling_keys(name)[0], name)) != name:
+            logger.warning("%s: row %d: patients %s and %s may be one person", path, number, first, name)
         names.add(folder)
         ct, mr = (path.parent / cell if cell else None for cell in scans)
         patients.append(PatientScans(name, ct, mr))

@@ -18,6 +18,9 @@ MAX_COLUMNS = 1000
 MAX_NAME = 64
 # Start of a spreadsheet formula; Excel ignores leading blanks.
 _FORMULA = re.compile(r"\s*[=+\-@\t\r]")
+MODALITY_WORD = re.compile(r"(?<![a-z])(?:cta?|mri?|cmr)(?![a-z])", re.IGNORECASE)
+# Words before a number that tell nobody apart.
+_GENERAL_WORDS = {"", "p", "pat", "patient", "s", "sub", "subj", "subject", "case", "id", "no", "nr"}
 
 
 class TableError(Exception):
@@ -123,3 +126,12 @@ def name_problem(patient: str) -> str | None:
     if not patient.isprintable():
         return f"name {patient!r} has signs that cannot be printed"
     return None
+
+
+def spelling_keys(patient: str) -> tuple[str, str]:
+    """Return what tells a patient from others, without case, accents, order, zeros or signs; and its numbers."""
+    text = MODALITY_WORD.sub(" ", re.sub(r"^(\d+)\.0+$", r"\1", patient.strip()))
+    parts = re.findall(r"[a-z]+|\d+", file_name_of(text).lower())
+    numbers = [part.lstrip("0") or "0" for part in parts if part.isdecimal()]
+    words = [part for part in parts if not part.isdecimal() and not (numbers and part in _GENERAL_WORDS)]
+    return " ".join([*numbers, *sorted(words)]) or patient, " ".join(numbers)

@@ -148,6 +148,14 @@ def test_bad_tables(tmp_path: Path, text: str, message: str) -> None:
         patients.read_cohort_table(tmp_path / "t.csv")
 
 
+def test_one_person_under_two_names_is_noted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "t.csv").write_text("patient,ct,mr\n001,x,\n1,,y\nP1,z,\nB1,z,\n", "utf-8")
+    assert len(patients.read_cohort_table(tmp_path / "t.csv")) == 4
+    assert [text.partition("row ")[2] for text in caplog.messages] == [
+        "3: patients 001 and 1 may be one person", "4: patients 001 and P1 may be one person"
+    ]  # fmt: skip
+
+
 def test_missing_table_and_pipe(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "t.csv")
     with pytest.raises(DataError, match="is no regular file"):
