@@ -1,6 +1,8 @@
 """Define user-facing errors with their exit codes; map resource errors to remedies."""
 
 import errno
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class CrossModalNetError(Exception):
@@ -35,6 +37,13 @@ class InterruptedRunError(CrossModalNetError):
     """A stop on request; running the stage again resumes it."""
 
     exit_code = 75
+
+
+def did_you_mean(word: str, known: Iterable[str], ask: str = "did you mean {}? ") -> str:
+    """Propose the closest known word, whatever its case and with O for 0; empty without one."""
+    spelled = {name.lower().replace("0", "o"): name for name in known}
+    close = get_close_matches(word.lower().replace("0", "o"), spelled, n=1)
+    return ask.format(spelled[close[0]]) if close else ""
 
 
 NO_MODEL = (

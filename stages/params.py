@@ -170,7 +170,7 @@ def _table(title: str, header: list[str], rows: list[list[str]]) -> None:
 
     table = Table(title=title or None, title_justify="left", show_edge=False)
     for name in header:
-        table.add_column(name, overflow="fold", min_width=len(name))
+        table.add_column(name, overflow="fold", min_width=len(name), no_wrap=name == "key")
     for row in rows:
         table.add_row(*map(escape, row))
     Console().print(table if rows else title)

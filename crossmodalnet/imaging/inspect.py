@@ -35,6 +35,8 @@ IGNORED_PERCENT = 1.0
 SLAB_VOXELS = 2**22
 MAX_SAMPLES = 2**22
 MAX_LISTED = 8
+# So many structures of implausible size, and most of all, make the spacing suspect.
+MANY_ODD = 3
 # Least value of a CT that was stored without its intercept: HU + 1024 of bone.
 RAW_BONE = 1324.0
 # Kinds of findings.
@@ -293,7 +295,7 @@ def _label_findings(
         if absent:
             listed = ", ".join(f"{name} ({codes.codes[name][0]})" for name in absent)
             remedy = "look at the label map; its missing structures are scored as absent"
-            findings.append(Finding("warning", f"missing structures: {listed}", remedy))
+            findings.append(Finding("warning", f"missing structures: {listed}", remedy, kind=f"missing {absent}"))
         if fits_a_heart:
             findings += _meaning_findings(values, codes, wrong)
     return findings, volumes_ml, not off.size
@@ -304,7 +306,13 @@ def _meaning_findings(values: anatomy.ValueMap, codes: LabelCodes, wrong: list[s
     findings = []
     if odd := anatomy.implausible_volumes(values, codes):
         remedy = "check the spacing and the values' meaning with the picture of `crossmodalnet data check`"
-        findings.append(Finding("warning", f"volumes of no adult heart: {', '.join(odd)}", remedy))
+        volumes = anatomy.structure_volumes(values, codes)
+        num_small = sum(volume < anatomy.PLAUSIBLE_ML[name][0] for name, volume in volumes.items())
+        if max(num_small, len(odd) - num_small) >= max(MANY_ODD, len(volumes) // 2 + 1):
+            size = "small" if num_small else "large"
+            remedy = f"check the spacing in the header (cm? 1 mm assumed?): most structures are too {size}"
+        what = f"volumes of no adult heart: {', '.join(odd)}"
+        findings.append(Finding("warning", what, remedy, kind="volumes"))
     if wrong:
         why = f"as {codes.title}, {wrong[0]}"
         exchanged = " and ".join(anatomy.exchanged_reading(values, codes) or ())

@@ -282,7 +282,8 @@ def _count_findings(scans: list[Scan]) -> Iterator[Finding]:
         remedy = f"at least {MIN_LABELLED} of each are needed, to train, validate and test"
         yield Finding("error", what, remedy, "all")
     elif ct != mr:
-        yield Finding("warning", what, "check that no case is missing; CTs are paired with MRs in turn", "all")
+        rest = "some MRs are in no pair" if mr > ct else "some MRs are in several pairs"
+        yield Finding("warning", what, f"add the scans that are missing; if none is, {rest}: leave it so", "all")
 
 
 def _twin_findings(groups: Iterable[list[Scan]], known_as: Callable[[Path], str]) -> Iterator[Finding]:

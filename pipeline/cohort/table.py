@@ -1,7 +1,6 @@
 """Read a cohort from a CSV: one row per scan."""
 
 import os
-import re
 from dataclasses import dataclass, field
 from functools import partialmethod
 from itertools import product
@@ -12,7 +11,17 @@ from crossmodalnet.imaging.inspect import Finding, Severity
 from crossmodalnet.imaging.read import SUFFIXES, format_of
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.untrusted import is_stored
-from crossmodalnet.io.table_text import TableError, columns_of, file_name_of, name_problem, read_table_text, table_cells
+from crossmodalnet.io.table_text import (
+    MODALITY_WORD,
+    TableError,
+    alike_names,
+    columns_of,
+    file_name_of,
+    name_problem,
+    read_table_text,
+    spelling_keys,
+    table_cells,
+)
 from pipeline.cohort.integrity import Scan
 from pipeline.cohort.pairs import ROLES
 
@@ -98,7 +107,8 @@ def check_consistency(table: ScanTable) -> None:
             table.error(scan.title, scan.image or "", f"role {scan.role} without label map", remedy)
     _check_spellings(table)
     given = {scan.role for scan in table.scans if scan.role}
-    if given and "test" not in given:
+    is_whole = not any(finding.severity == "error" for finding in table.findings)  # a role may be misspelt
+    if given and "test" not in given and is_whole:
         what = f"roles are given ({', '.join(sorted(given))}), but no patient has the role test"
         remedy = "give some patients the role test, or leave all roles empty for the split to decide"
         table.error("table", "", what, remedy)
@@ -109,21 +119,16 @@ def _check_spellings(table: ScanTable) -> None:
 
     Names that say the modality (P1_ct, P1_mr) only cause a warning, as two people with one role do.
     """
-    people = list({scan.patient: scan for scan in reversed(table.scans)}.values())[::-1]
-    first_by_key: dict[str, Scan] = {}
-    keys = [(scan, *_spelling_keys(scan.patient)) for scan in people]
-    # A bare number may be any prefix's.
-    bare = {number for _, key, number in keys if key == number and number}
-    for scan, key, number in keys:
-        first = first_by_key.setdefault(number if number in bare else key, scan)
-        is_same_file = file_name_of(first.patient).lower() == file_name_of(scan.patient).lower()
-        if first is scan or is_same_file:
+    people = {scan.patient: scan for scan in reversed(table.scans)}
+    for first, scan in ((people[a], people[b]) for a, b in alike_names(list(people)[::-1])):
+        if file_name_of(first.patient).lower() == file_name_of(scan.patient).lower():
             continue
         what = f"patients {first.patient!r} and {scan.patient!r} may be one person"
         remedy = "one person: write one name in both rows; two people: tell them apart by letters (A1, B1)"
-        names_modality = any(_MODALITY.search(s.patient) for s in (first, scan))
+        names_modality = any(MODALITY_WORD.search(s.patient) for s in (first, scan))
         report = table.warning if names_modality or (scan.role and scan.role == first.role) else table.error
         report(scan.title, "", what, remedy)
+    keys = [(people[name], *spelling_keys(name)) for name in list(people)[::-1]]
     lone = [{s.patient for s in table.scans if s.modality is m} for m in Modality]
     cts, mrs = ([item for item in keys if item[0].patient in own - other] for own, other in (lone, lone[::-1]))
     for (ct, a, number), (mr, b, other) in product(cts, mrs) if len(cts) * len(mrs) <= MAX_COMPARED else ():
@@ -140,20 +145,6 @@ def is_slip(a: str, b: str) -> bool:
     rests = (a[start + 1 :], b[start:]), (a[start:], b[start + 1 :]), exchanged
     are_long = all(sum(map(str.isalpha, name)) >= 4 for name in (a, b))
     return a != b and are_long and any(one == other for one, other in rests)
-
-
-_MODALITY = re.compile(r"(?<![a-z])(?:cta?|mri?|cmr)(?![a-z])", re.IGNORECASE)
-# Words before a number that tell nobody apart.
-_GENERAL_WORDS = {"", "p", "pat", "patient", "s", "sub", "subj", "subject", "case", "id", "no", "nr"}
-
-
-def _spelling_keys(patient: str) -> tuple[str, str]:
-    """Return what tells a patient from others, without case, accents, order, zeros or signs; and its numbers."""
-    text = _MODALITY.sub(" ", re.sub(r"^(\d+)\.0+$", r"\1", patient.strip()))
-    parts = re.findall(r"[a-z]+|\d+", file_name_of(text).lower())
-    numbers = [part.lstrip("0") or "0" for part in parts if part.isdecimal()]
-    words = [part for part in parts if not part.isdecimal() and not (numbers and part in _GENERAL_WORDS)]
-    return " ".join([*numbers, *sorted(words)]) or patient, " ".join(numbers)
 
 
 def read_table_file(path: Path) -> ScanTable:

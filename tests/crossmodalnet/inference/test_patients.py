@@ -137,7 +137,7 @@ def test_finished_patients_are_those_of_the_same_scans_model_and_codes(cohort: P
         ("Patient,CT,MRI\na,x,y\n", "row 1: unknown column mri: did you mean mr?"),
         ("patient,ct path,mr\na,x,y\n", "row 1: unknown column ct path: did you mean ct?"),
         ("patient,ct\nMu\u0308ller,x\nM\u00fcller,y\n", "row 3: patient M\u00fcller a second time"),
-        ("patient,ct\na,x\nb,y,z\n", "row 3: not a CSV"),
+        ("patient,ct\na,x\nb,y,z\n", "row 3: has 3 fields, the header 2"),
         ("patient,ct" + "," * 10**6 + "\n", "row 1: more than 1000 columns"),
         ("", "the table is empty"),
     ],
