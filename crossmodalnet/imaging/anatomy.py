@@ -180,10 +180,7 @@ def known_reading(values: ValueMap, codes: LabelCodes) -> str | None:
 
 
 def misfit(image: NDArray[np.float32], labels: NDArray[np.uint8], affine: NDArray[Any]) -> str:
-    """Say how class indices seem to be displaced or turned against their image; empty if they fit.
-
-    `affine` leads from these voxels to RAS, mm.
-    """
+    """Say how class indices seem displaced or turned against their image (`affine`: RAS, mm); empty if they fit."""
     image = ndimage.gaussian_filter(image, SMOOTHING)
     own = labels.astype(np.float32) / max(1, labels.max())
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
@@ -212,10 +209,8 @@ def misfit(image: NDArray[np.float32], labels: NDArray[np.uint8], affine: NDArra
     given, best = _informations(image, [own, better[how]])
     if best_sharpness >= FITS_CLEARLY and best - given > max(GAIN_NATS, GAIN_SHARE * given):
         return f"{how} against its image"
-    if sharpness >= FITS:
-        return ""
-    has_many = len(np.unique(labels[labels > 0])) >= MANY_STRUCTURES
-    return "does not fit its image" if has_many or sharpness < FEW_FIT else ""
+    least = FITS if len(np.unique(labels[labels > 0])) >= MANY_STRUCTURES else FEW_FIT
+    return "does not fit its image" if sharpness < least else ""
 
 
 def _moved(labels: NDArray[np.float32], by: NDArray[np.int_]) -> NDArray[np.float32]:

@@ -35,13 +35,11 @@ IGNORED_PERCENT = 1.0
 SLAB_VOXELS = 2**22
 MAX_SAMPLES = 2**22
 MAX_LISTED = 8
-# So many structures of implausible size, and most of all, make the spacing suspect.
-MANY_ODD = 3
 # Least value of a CT that was stored without its intercept: HU + 1024 of bone.
 RAW_BONE = 1324.0
 # Kinds of findings.
 OTHER_MODALITY, FEW_LEVELS, UNKNOWN_CODES = "other modality", "few levels", "unknown codes"
-EXCHANGED, DISPLACED, TURNED = "exchanged", "displaced", "turned"
+EXCHANGED, MISPLACED = "exchanged", "misplaced"
 NOTHING = np.zeros((0, 0, 0), np.float32)
 _NOTE_REMEDY = "check the geometry, or export the file again with its true one"
 
@@ -308,7 +306,7 @@ def _meaning_findings(values: anatomy.ValueMap, codes: LabelCodes, wrong: list[s
         remedy = "check the spacing and the values' meaning with the picture of `crossmodalnet data check`"
         volumes = anatomy.structure_volumes(values, codes)
         num_small = sum(volume < anatomy.PLAUSIBLE_ML[name][0] for name, volume in volumes.items())
-        if max(num_small, len(odd) - num_small) >= max(MANY_ODD, len(volumes) // 2 + 1):
+        if 2 * max(num_small, len(odd) - num_small) > len(volumes) > 2:
             size = "small" if num_small else "large"
             remedy = f"check the spacing in the header (cm? 1 mm assumed?): most structures are too {size}"
         what = f"volumes of no adult heart: {', '.join(odd)}"
