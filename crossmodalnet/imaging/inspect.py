@@ -41,6 +41,7 @@ RAW_BONE = 1324.0
 OTHER_MODALITY, FEW_LEVELS, UNKNOWN_CODES = "other modality", "few levels", "unknown codes"
 EXCHANGED, MISPLACED = "exchanged", "misplaced"
 NOTHING = np.zeros((0, 0, 0), np.float32)
+NOT_3D_REMEDY = "give one volume with three axes per file"
 _NOTE_REMEDY = "check the geometry, or export the file again with its true one"
 
 
@@ -105,7 +106,7 @@ def inspect_file(
     odd = odd_extent(shape, scan.grid.spacing_mm) if is_whole_scan else None
     findings = [
         *([Finding("error", odd, "correct the spacing or the unit in the header (mm)")] if odd else ()),
-        *_shape_findings(shape),
+        *([Finding("error", f"not 3-D: shape {shape}", NOT_3D_REMEDY)] if len(shape) != 3 or min(shape) < 2 else ()),
         *geometry_findings(scan.image.affine, scan.pixdim_mm),
         *(Finding("warning", note, _NOTE_REMEDY) for note in notes),
         *value_findings,
@@ -167,12 +168,6 @@ def unlike_modality(low: float, high: float, modality: Modality) -> tuple[str, s
 def _spatial_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Drop the fourth axis of a 4-D file with one volume, as `read_image` does."""
     return shape[:3] if len(shape) == 4 and shape[3] == 1 else shape
-
-
-def _shape_findings(shape: tuple[int, ...]) -> list[Finding]:
-    if len(shape) == 3 and min(shape) > 1:
-        return []
-    return [Finding("error", f"not 3-D: shape {shape}", "give one volume with three axes per file")]
 
 
 def geometry_findings(affine: NDArray[Any], pixdim_mm: NDArray[Any]) -> list[Finding]:
