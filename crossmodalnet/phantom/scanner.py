@@ -13,7 +13,7 @@ from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid
 from crossmodalnet.phantom import Scanner
 from crossmodalnet.phantom.primitives import Field
-from crossmodalnet.phantom.shape import Motion, Range, rotation_matrix
+from crossmodalnet.phantom.shape import Inside, Motion, Range, rotation_matrix
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,8 @@ MR_PROTOCOLS: dict[Scanner, MrProtocol] = {
         cartilage=0.3, coil=2.0, noise=(0.035, 0.06), blur=1.3,
     ),
 }  # fmt: skip
+# Outer shape tells nearly all of the inside of the reference's hearts, so nothing that shows it could help.
+INSIDES: dict[Scanner, Inside] = dict.fromkeys(("native", "ungated", "enhanced"), Inside((0.55, 1.7), (1.0, 2.0)))
 # Thick slices in another breath than the CT; ungated: at another cardiac phase too.
 BREATH = Motion(ventricles=(0.0, 0.0), breath_mm=(5, 15), turn_degrees=4)
 MR_PROTOCOLS["native"] = replace(MR_PROTOCOLS["reference"], slice_factor=3.0, motion=BREATH)
