@@ -23,7 +23,7 @@ def make_subject(
 
     Args:
         spacing_mm: in-plane, between 0.3 and 10.
-        scanner: scanner and protocol; it does not change the person.
+        scanner: scanner and protocol; `reference` and `other` see the same people, all others those of `INSIDES`.
         same_patient: use the same person for CT and MR (the one of the CT), in the MR moved as its protocol says.
 
     Returns:
