@@ -35,8 +35,12 @@ IGNORED_PERCENT = 1.0
 SLAB_VOXELS = 2**22
 MAX_SAMPLES = 2**22
 MAX_LISTED = 8
-# In findings: of scans that look like the other modality, of two structures.
-IS_IT_A_CT, EXCHANGED = "a CT?", " seem to be exchanged"
+# Least value of a CT that was stored without its intercept: HU + 1024 of bone.
+RAW_BONE = 1324.0
+# Kinds of findings.
+OTHER_MODALITY, FEW_LEVELS, UNKNOWN_CODES = "other modality", "few levels", "unknown codes"
+EXCHANGED, DISPLACED, TURNED = "exchanged", "displaced", "turned"
+COPY_AGAIN = "copy or download the file again"
 NOTHING = np.zeros((0, 0, 0), np.float32)
 _NOTE_REMEDY = "check the geometry, or export the file again with its true one"
 
@@ -45,7 +49,8 @@ _NOTE_REMEDY = "check the geometry, or export the file again with its true one"
 class Finding:
     """A fault with its remedy; an error stops the pipeline, a warning does not.
 
-    `case` is a subject, a row of a table, `table` or `all`; `file` is the user's path, or empty.
+    `case` is a subject, a row of a table, `table` or `all`; `file` is the user's path, or empty. Findings of one `kind`
+    are reported together.
     """
 
     severity: Severity
@@ -53,6 +58,7 @@ class Finding:
     remedy: str
     case: str = ""
     file: str = ""
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,10 +122,15 @@ def inspect_file(
     return Inspection(findings, scan.grid, digest, volumes_ml, plain, scan.says_orientation, coarse)
 
 
+def is_damaged(error: str) -> bool:
+    """Check whether an error says that a file is damaged or incomplete."""
+    return any(sign in error for sign in ("truncated", "damaged", "ends early", "to its end", "is empty"))
+
+
 def _remedy_of(error: str, path: Path) -> str:
     """Choose the remedy for a file or folder that cannot be read."""
-    if any(sign in error for sign in ("truncated", "damaged", "ends early", "to its end", "is empty")):
-        return "copy or download the file again"
+    if is_damaged(error):
+        return COPY_AGAIN
     if "DICOM series" in error:
         return "a table cannot name a series: copy the files of one to a folder of their own, and give that"
     if path.is_dir():
@@ -150,11 +161,12 @@ def unlike_modality(low: float, high: float, modality: Modality) -> tuple[str, s
     """Return an implausible value range for the modality and a question, or None."""
     if modality is Modality.CT and low > AIR_HU:
         what = f"CT has no voxel below {AIR_HU:g} HU ({low:g} is the least)"
-        return what, f"is it in HU (offset -1024, slope), and is it {IS_IT_A_CT}"
+        raw = "if its values are HU + 1024 (stored without intercept), subtract 1024; else: " if high > RAW_BONE else ""
+        return what, f"{raw}is it in HU, and is it a CT?"
     if modality is Modality.CT and max(-low, high) > MAX_HU:
         return f"CT has values from {low:g} to {high:g}, beyond {MAX_HU:g} HU", "is its slope right?"
     if modality is Modality.MR and low < AIR_HU:
-        return f"MR has voxels down to {low:g}", f"is it an MR, not {IS_IT_A_CT}"
+        return f"MR has voxels down to {low:g}", "is it an MR, not a CT?"
     return None
 
 
@@ -212,8 +224,11 @@ def _image_findings(
 
 
 def few_levels(values: NDArray[Any]) -> int:
-    """Count the grey levels of values `(n,)` with at most `FEWEST_LEVELS`, as label maps have; 0 for other values."""
-    if len(np.unique(values[:: max(1, values.size // LEVEL_SAMPLES)])) > FEWEST_LEVELS:
+    """Count the grey levels of many values `(n,)`, if at most `FEWEST_LEVELS`, as label maps have; 0 for others."""
+    if (
+        values.size < LEAST_VOXELS**3 / 2
+        or len(np.unique(values[:: max(1, values.size // LEVEL_SAMPLES)])) > FEWEST_LEVELS
+    ):
         return 0
     num = len(np.unique(values))
     return num if num <= FEWEST_LEVELS else 0
@@ -230,12 +245,14 @@ def _intensity_findings(
         where = " between {:g} and {:g} HU".format(*CT_WINDOW_HU) if is_ct else ""
         what = f"no contrast{where}: {100 - 2 * IGNORED_PERCENT:g} % of the voxels are {float(bottom):g}"
         return [Finding("error", what, remedy)]
-    if values.size > LEAST_VOXELS**3 / 2 and (num := few_levels(values)):
-        return [Finding("error", f"image has {num} grey levels, as a label map or a mask", "give the scan as image")]
+    if num := few_levels(values):
+        what = f"image has {num} grey levels, as a label map or a mask"
+        return [Finding("error", what, "give the scan as image", kind=FEW_LEVELS)]
     if (odd := unlike_modality(*limits, modality)) is None:
         return []
     what, question = odd
-    return [Finding("warning", f"{what}: read as {'HU' if is_ct else 'an MR'} all the same", question)]
+    what = f"{what}: read as {'HU' if is_ct else 'an MR'} all the same"
+    return [Finding("warning", what, question, kind=OTHER_MODALITY)]
 
 
 def _label_findings(
@@ -273,12 +290,12 @@ def _label_findings(
     name = anatomy.known_reading(values, codes) if unknown or wrong or absent else None
     if name and (unknown or wrong or len(anatomy.structure_volumes(values, CODE_SETS[name])) > len(volumes_ml)):
         remedy = f"set data.labels: {name} (option --labels {name})"
-        findings.append(Finding("error", f"label values fit {name}: {why}", remedy))
+        findings.append(Finding("error", f"label values fit {name}: {why}", remedy, kind=UNKNOWN_CODES))
     elif unknown:
         remedy = (
             f"say in data.labels what each value means, or correct the label map; {codes.title} uses {codes.listed}"
         )
-        findings.append(Finding("error", why, remedy))
+        findings.append(Finding("error", why, remedy, kind=UNKNOWN_CODES))
     elif not volumes_ml:
         findings.append(Finding("error", "empty label map: no voxel is labelled", "export the label map again"))
     else:
@@ -300,14 +317,15 @@ def _meaning_findings(values: anatomy.ValueMap, codes: LabelCodes, wrong: list[s
     if wrong:
         why = f"as {codes.title}, {wrong[0]}"
         exchanged = " and ".join(anatomy.exchanged_reading(values, codes) or ())
-        what = f"labels of {exchanged}{EXCHANGED}: {why}" if exchanged else f"neighbours of no usual heart: {why}"
+        what = f"labels of {exchanged} seem to be exchanged" if exchanged else "neighbours of no usual heart"
+        what, kind = f"{what}: {why}", f"{EXCHANGED} {exchanged}" if exchanged else ""
         if exchanged and anatomy.NOT_ENCLOSED in wrong:
-            findings.append(Finding("error", what, f"exchange the values of {exchanged} in data.labels"))
+            findings.append(Finding("error", what, f"exchange the values of {exchanged} in data.labels", kind=kind))
         else:
             likely = f"exchange {exchanged} in this label map, or in data.labels if all are so" if exchanged else ""
             likely = "mend the axes in the header" if anatomy.UPSIDE_DOWN in wrong else likely
             remedy = f"if the picture of `crossmodalnet data check` shows it, {likely or 'correct the label map'}"
-            findings.append(Finding("warning", what, remedy))
+            findings.append(Finding("warning", what, remedy, kind=kind))
     return findings
 
 

@@ -11,13 +11,17 @@ from typing import TypeVar
 import numpy as np
 
 from crossmodalnet.errors import DataError
-from crossmodalnet.imaging.anatomy import turning
+from crossmodalnet.imaging.anatomy import COARSE, misfit
 from crossmodalnet.imaging.codes import MMWHS, LabelCodes, whole_values
 from crossmodalnet.imaging.geometry import SMALLEST_HEART_MM, reoriented, reoriented_grid
 from crossmodalnet.imaging.inspect import (
+    DISPLACED,
     EXCHANGED,
-    IS_IT_A_CT,
+    FEW_LEVELS,
     NOTHING,
+    OTHER_MODALITY,
+    TURNED,
+    UNKNOWN_CODES,
     Finding,
     Inspection,
     grid_findings,
@@ -41,6 +45,9 @@ MIN_LABELLED = 3
 # Findings on the table explain those on its rows; those on the whole cohort often follow from them.
 GENERAL = {"table": 0, "row 1": 0, "all": 2}
 MAX_NAMED = 8
+# Share of a cohort's label maps with a fault that makes it one of them all.
+MOST = 0.8
+AS_DRAWN = "look at the picture of `crossmodalnet data check`"
 
 
 @dataclass(frozen=True)
@@ -81,17 +88,19 @@ def require_sound(findings: list[Finding]) -> None:
 def table(findings: list[Finding]) -> str:
     """Render findings as wrapped text: errors first, the likely cause first, and repeated findings once."""
     groups: dict[tuple[str, str, str, bool], list[Finding]] = {}
-    for finding in sorted(findings, key=lambda f: (_natural(f.case), f.file, f.what)):
+    once = {(f.severity, f.file or f.case, f.what): f for f in reversed(findings)}
+    for finding in sorted(once.values(), key=lambda f: (_natural(f.case), f.file, f.what)):
         is_general = finding.case in GENERAL
-        key = (finding.severity, _alike(finding.what), _alike(finding.remedy), is_general and not finding.file)
+        what = finding.kind or _alike(finding.what)
+        key = (finding.severity, what, _alike(finding.remedy), is_general and not finding.file)
         groups.setdefault(key, []).append(finding)
     ordered = sorted(groups.values(), key=lambda g: (g[0].severity, GENERAL.get(g[0].case, 1), -len(g)))
     return "\n".join(line for group in ordered for line in _lines(group))
 
 
 def _alike(text: str) -> str:
-    """Remove what differs between repetitions of a finding: numbers and quoted names."""
-    return re.sub(r"#(?:, #)+", "#", re.sub(r"\d+(?:\.\d+)?|'[^']*'|\b(?:ct|mr)_\S+", "#", text))
+    """Remove what differs between repetitions of a finding without kind: numbers and quoted names."""
+    return re.sub(r"#(?:, #)+", "#", re.sub(r"\d+(?:\.\d+)?|'[^']*'", "#", text))
 
 
 def _lines(group: list[Finding]) -> list[str]:
@@ -154,7 +163,7 @@ def check_scans(
 
 def _exchanged_modalities(findings: list[Finding], scans: list[Scan]) -> list[Finding]:
     """Replace the findings on a patient's CT and MR that each look like the other, and on a cohort of such scans."""
-    odd = {finding.case for finding in findings if finding.remedy.endswith(IS_IT_A_CT)}
+    odd = {finding.case for finding in findings if finding.kind == OTHER_MODALITY}
     people: dict[str, dict[Modality, Scan]] = {}
     for scan in scans:
         people.setdefault(scan.patient or scan.name, {})[scan.modality] = scan
@@ -165,19 +174,23 @@ def _exchanged_modalities(findings: list[Finding], scans: list[Scan]) -> list[Fi
         both = [own for own in people.values() if len(own) > 1 and {scan.title for scan in own.values()} <= odd]
         exchanged = {scan.title for own in both for scan in own.values()}
         new = [Finding("warning", what, remedy, own[Modality.CT].title) for own in both]
-    return [f for f in findings if f.case not in exchanged or not f.remedy.endswith(IS_IT_A_CT)] + new
+    return [f for f in findings if f.case not in exchanged or f.kind != OTHER_MODALITY] + new
 
 
 def _systematic(findings: list[Finding], reports: Reports) -> list[Finding]:
-    """Make an error of two structures that seem to be exchanged in all of several label maps."""
-    alike = [finding for finding in findings if EXCHANGED in finding.what]
-    pairs = {finding.what.partition(EXCHANGED)[0] for finding in alike}
+    """Make one error of what has one cause: all label maps with structures exchanged, most turned or displaced."""
     num = sum(bool(label.volumes_ml) for _, label in reports.values())
-    if len(pairs) != 1 or len(alike) != num or num < MIN_LABELLED:
-        return findings
-    what = alike[0].what.replace(EXCHANGED, f"{EXCHANGED} in all label maps", 1)
-    error = Finding("error", what, "exchange the values of these two in data.labels", "all")
-    return [finding for finding in findings if finding not in alike] + [error]
+    for cause in (EXCHANGED, TURNED, DISPLACED):
+        alike = [finding for finding in findings if finding.kind.startswith(cause)]
+        is_shared = len(alike) >= MOST * num
+        remedy = f"{AS_DRAWN}: mend what wrote the label maps or their headers, then write all of them again"
+        if cause == EXCHANGED:
+            is_shared = len(alike) == num and len({finding.kind for finding in alike}) == 1
+            remedy = "exchange the values of these two in data.labels"
+        if is_shared and num >= MIN_LABELLED:
+            error = Finding("error", f"in {len(alike)} of {num} label maps: {alike[0].what}", remedy, "table")
+            findings = [*(finding for finding in findings if finding not in alike), error]
+    return findings
 
 
 def each_scan(
@@ -203,6 +216,9 @@ def inspect_scan(
     """Inspect the image and label map of one scan; runs in worker processes."""
     image = inspect_file(scan.image, "image", codes, read, scan.modality) if scan.image else Inspection()
     label = inspect_file(scan.label, "label", codes, read) if scan.label else Inspection()
+    if {FEW_LEVELS, UNKNOWN_CODES} <= {finding.kind for finding in (*image.findings, *label.findings)}:
+        exchanged = Finding("error", "image and label map seem to be exchanged", "exchange the two files")
+        return replace(image, findings=[exchanged]), replace(label, findings=[])
     if image.grid is None or label.grid is None:
         return image, label
     grids = image.grid, label.grid
@@ -213,9 +229,14 @@ def inspect_scan(
     if {"LV", "Myo"} <= label.volumes_ml.keys() and size_mm.min() >= SMALLEST_HEART_MM:
         values = Volume(codes.known_indices(whole_values(label.coarse)), label.grid.affine)
         indices = reoriented(values, image.grid).data if turns else values.data
-        if indices.shape == image.coarse.shape and (how := turning(image.coarse, indices, image.grid.affine)):
-            remedy = "look at the picture of `crossmodalnet data check`; turn the label map, or mend its header"
-            findings.append(Finding("warning", f"label map seems {how} against its image", remedy))
+        coarse = image.grid.affine @ np.diag([*(-(-n // COARSE) for n in image.grid.shape), 1])
+        if indices.shape == image.coarse.shape and (how := misfit(image.coarse, indices, coarse)):
+            kind, remedy = how, "another patient's, or another scan's?"
+            if "displaced" in how:
+                kind, remedy = DISPLACED, "mend the origin in its header, or name the label map of this scan"
+            elif "seems" in how:
+                kind, remedy = f"{TURNED} {how}", "turn the label map, or mend its header"
+            findings.append(Finding("warning", f"label map {how}", f"{AS_DRAWN}: {remedy}", kind=kind))
     return replace(image, coarse=NOTHING), replace(label, coarse=NOTHING, findings=[*label.findings, *findings])
 
 
@@ -270,4 +291,5 @@ def _twin_findings(groups: Iterable[list[Scan]], known_as: Callable[[Path], str]
         first, *others = sorted(group, key=lambda scan: scan.name)
         for scan in others:
             what = f"duplicate subject: the same voxels as the image of {first.title}"
-            yield Finding("error", what, "keep one of the two", scan.title, known_as(scan.image) if scan.image else "")
+            file = known_as(scan.image) if scan.image else ""
+            yield Finding("error", what, "keep one of the two", scan.title, file, f"copy of {first.name}")

@@ -13,6 +13,7 @@ from crossmodalnet.errors import DataError
 from crossmodalnet.imaging.codes import CODE_SETS, LabelCodes, own_codes
 from crossmodalnet.imaging.dicom import is_dicom_file
 from crossmodalnet.imaging.geometry import reoriented
+from crossmodalnet.imaging.inspect import UNKNOWN_CODES
 from crossmodalnet.imaging.nifti import write_codes, write_image
 from crossmodalnet.imaging.read import format_of, read_scan
 from crossmodalnet.imaging.resample import straightened
@@ -123,7 +124,7 @@ def _codes(params: DataConfig, table: ScanTable) -> LabelCodes:
 def _check_structures(table: ScanTable, reports: Reports) -> None:
     """Report a structure that no label map holds and `data.missing` does not list."""
     seen = {name for _, label in reports.values() for name in label.volumes_ml}
-    if any("label values" in finding.what or "label codes" in finding.what for finding in table.findings):
+    if any(finding.kind == UNKNOWN_CODES for finding in table.findings):
         return  # other values stand for them
     never = [name for name in ABBREVIATIONS if name not in seen and name not in table.codes.missing]
     if seen and never:

@@ -83,13 +83,14 @@ def _volume_table(reports: Reports, codes: LabelCodes) -> str:
 
 
 def _draw(scans: Sequence[Scan], reports: Reports, codes: LabelCodes, findings: Sequence[Finding]) -> list[str]:
-    """Draw the structures as the values are read now: a CT, an MR, and first scans with findings; return the path."""
+    """Draw the structures as the values are read now: those with findings first, both modalities; return the path."""
     cases = {finding.case for finding in findings}
     sound = [scan for scan in scans if _can_be_drawn(reports.get(scan.name))]
     chosen = [scan for scan in sound if scan.title in cases][:MAX_DRAWN]
     for modality in Modality:
         if modality not in {scan.modality for scan in chosen}:
-            chosen += [scan for scan in sound if scan.modality is modality][:1]
+            own, patients = [scan for scan in sound if scan.modality is modality], {scan.patient for scan in chosen}
+            chosen += sorted(own, key=lambda scan: (scan.title not in cases, scan.patient not in patients))[:1]
     pictures = []
     for scan in chosen:
         volume, values = (read_scan(path).volume() for path in (scan.image, scan.label) if path)

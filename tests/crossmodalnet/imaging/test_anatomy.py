@@ -2,6 +2,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from crossmodalnet.imaging.anatomy import (
     NOT_ENCLOSED,
@@ -12,8 +13,8 @@ from crossmodalnet.imaging.anatomy import (
     implausible_volumes,
     known_reading,
     measure_values,
+    misfit,
     structure_volumes,
-    turning,
 )
 from crossmodalnet.imaging.codes import CODE_SETS, own_codes
 from crossmodalnet.imaging.structures import ABBREVIATIONS, Modality
@@ -80,16 +81,23 @@ def test_heights_of_a_turned_head_and_of_a_whole_aorta(label_maps: list[Volume])
         assert contradictions(measure_values([whole], label.affine), INDEX) == []
 
 
-def test_a_mirrored_label_map_is_noticed_whatever_the_modality(subjects: list[tuple[Volume, Volume]]) -> None:
-    axes = np.diag([-1.0, 1.0, 1.0, 1.0])  # of the first axis only the direction
+def test_a_label_map_that_is_not_its_images_is_noticed(subjects: list[tuple[Volume, Volume]]) -> None:
+    axes = np.diag([-5.0, 5.0, 5.0, 1.0])
+    noise = np.random.default_rng(0)
     for image, label in subjects:
-        for flips, says in (((), ""), ((0,), "mirrored left to right"), ((1, 2), "mirrored front to back and top to")):
-            how = turning(image.data, np.flip(label.data, flips), axes)
-            assert how.startswith(says)
-            assert bool(how) == bool(says)
+        for flips, says in (((0,), "seems mirrored left to"), ((1, 2), "seems mirrored front to back and top to")):
+            assert misfit(image.data, np.flip(label.data, flips), axes).startswith(says)
+        for moved, says in ((0, ""), (-4, "seems displaced by about 20 mm against its image")):
+            assert misfit(image.data, ndimage.shift(label.data, (0, moved, 0), order=0), axes) == says
+        noisy = image.data + noise.normal(0, 0.15 * np.ptp(np.percentile(image.data, (1, 99))), image.data.shape)
+        assert misfit(noisy.astype(np.float32), label.data, axes) == ""
         num = min(label.data.shape[:2])
         turned = label.data[:num, :num].transpose(1, 0, 2)
-        assert turning(image.data[:num, :num], turned, axes) == "turned, its axes exchanged"
+        assert misfit(image.data[:num, :num], turned, axes) == "seems turned, its axes exchanged, against its image"
+    (image, _), (_, other) = subjects[0], subjects[2]
+    shape = np.min([image.data.shape, other.data.shape], axis=0)
+    both = (data[tuple(slice(n) for n in shape)] for data in (image.data, other.data))
+    assert misfit(*both, axes) == "does not fit its image"
 
 
 def test_few_structures_are_judged_by_what_there_is(hearts: list[ValueMap]) -> None:

@@ -157,8 +157,16 @@ def test_what_is_wrong_with_all_scans_is_one_error(tmp_path: Path) -> None:
     path.write_text("\n".join(lines))
     assert len(check(path)) == 1  # four scans are too few
     [_, (severity, case, _, what)] = check(path, labels={**OWN, "AO": OWN["PA"], "PA": OWN["AO"]})
-    assert (severity, case) == ("error", "all")
-    assert what.startswith("labels of AO and PA seem to be exchanged in all label maps")
+    assert (severity, case) == ("error", "table")
+    assert what.startswith("in 4 of 4 label maps: labels of AO and PA seem to be exchanged")
+    for number in range(4):
+        data, affine = (
+            np.flip(nib.load(tmp_path / f"{number}-seg.nii").dataobj, 2),
+            nib.load(tmp_path / f"{number}.nii").affine,
+        )
+        save(tmp_path / f"{number}-seg.nii", data, affine)
+    [found] = [found for found in check(path) if "against its image" in found[3]]
+    assert found[:2] == ("error", "table")
     path.write_text("\n".join(lines).replace("B,ct", "B,x").replace("B,mr", "B,ct").replace("B,x", "B,mr"))
     assert ("warning", "row 5 (ct_B)", "", "CT and MR seem to be exchanged") in check(path)
     path.write_text("\n".join(lines).replace(",ct,", ",x,").replace(",mr,", ",ct,").replace(",x,", ",mr,"))
