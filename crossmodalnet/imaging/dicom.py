@@ -65,11 +65,13 @@ PARTS = {
     "kernel": ("ConvolutionKernel",),
     "frame of reference": ("FrameOfReferenceUID",),
 }
+# Tags that tell people apart.
+PATIENT = {"PatientID": "ID", "PatientBirthDate": "birth date", "PatientSex": "sex"}
 TAGS = (
     "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Modality", "Rows", "Columns", "NumberOfFrames",
     "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept",
     "RescaleType", "PhotometricInterpretation", "BitsStored", "HighBit", "ModalityLUTSequence",
-    "Manufacturer", "BodyPartExamined", "ProtocolName", *(name for names in PARTS.values() for name in names),
+    "Manufacturer", "BodyPartExamined", "ProtocolName", *PATIENT, *(name for names in PARTS.values() for name in names),
 )  # fmt: skip
 # These may differ from slab to slab of one volume.
 SLABS = ("acquisition", "trigger time", "stack")
@@ -119,8 +121,11 @@ def read_dicom_series(folder: str | os.PathLike[str], series: Sequence[str] = ()
         data = data.astype(np.float64)
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
     notes = (*_notes(frames), *_alternation(data))
-    found, maker = (frames[0].tags.get(name, "") for name in ("Modality", "Manufacturer"))
-    return UntrustedImage(nib.Nifti1Image(data, affine), spacing_mm, notes, modality=found, maker=maker)
+    tags = frames[0].tags
+    found, maker = tags.get("Modality", ""), tags.get("Manufacturer", "")
+    patient = {words: tags[name] for name, words in PATIENT.items() if name in tags}
+    image = nib.Nifti1Image(data, affine)
+    return UntrustedImage(image, spacing_mm, notes, modality=found, maker=maker, patient=patient)
 
 
 def series_files(folder: str | os.PathLike[str], series: Sequence[str] = (), modality: str = "") -> list[Path]:

@@ -40,6 +40,7 @@ RAW_BONE = 1324.0
 # Kinds of findings.
 OTHER_MODALITY, FEW_LEVELS, UNKNOWN_CODES = "other modality", "few levels", "unknown codes"
 EXCHANGED, MISPLACED = "exchanged", "misplaced"
+COPY_AGAIN = "copy or download the file again"
 NOTHING = np.zeros((0, 0, 0), np.float32)
 NOT_3D_REMEDY = "give one volume with three axes per file"
 _NOTE_REMEDY = "check the geometry, or export the file again with its true one"
@@ -122,10 +123,15 @@ def inspect_file(
     return Inspection(findings, scan.grid, digest, volumes_ml, plain, scan.says_orientation, coarse)
 
 
+def is_damaged(error: str) -> bool:
+    """Check whether an error says that a file is damaged or incomplete."""
+    return any(sign in error for sign in ("truncated", "damaged", "ends early", "to its end", "is empty"))
+
+
 def _remedy_of(error: str, path: Path) -> str:
     """Choose the remedy for a file or folder that cannot be read."""
-    if any(sign in error for sign in ("truncated", "damaged", "ends early", "to its end", "is empty")):
-        return "copy or download the file again"
+    if is_damaged(error):
+        return COPY_AGAIN
     if "DICOM series" in error:
         return "a table cannot name a series: copy the files of one to a folder of their own, and give that"
     if path.is_dir():
@@ -213,8 +219,11 @@ def _image_findings(
 
 
 def few_levels(values: NDArray[Any]) -> int:
-    """Count the grey levels of values `(n,)` with at most `FEWEST_LEVELS`, as label maps have; 0 for other values."""
-    if len(np.unique(values[:: max(1, values.size // LEVEL_SAMPLES)])) > FEWEST_LEVELS:
+    """Count the grey levels of many values `(n,)`, if at most `FEWEST_LEVELS`, as label maps have; 0 for others."""
+    if (
+        values.size < LEAST_VOXELS**3 / 2
+        or len(np.unique(values[:: max(1, values.size // LEVEL_SAMPLES)])) > FEWEST_LEVELS
+    ):
         return 0
     num = len(np.unique(values))
     return num if num <= FEWEST_LEVELS else 0
@@ -231,7 +240,7 @@ def _intensity_findings(
         where = " between {:g} and {:g} HU".format(*CT_WINDOW_HU) if is_ct else ""
         what = f"no contrast{where}: {100 - 2 * IGNORED_PERCENT:g} % of the voxels are {float(bottom):g}"
         return [Finding("error", what, remedy)]
-    if values.size > LEAST_VOXELS**3 / 2 and (num := few_levels(values)):
+    if num := few_levels(values):
         what = f"image has {num} grey levels, as a label map or a mask"
         return [Finding("error", what, "give the scan as image", kind=FEW_LEVELS)]
     if (odd := unlike_modality(*limits, modality)) is None:

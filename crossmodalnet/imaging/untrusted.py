@@ -7,9 +7,9 @@ import math
 import os
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Lock
@@ -55,6 +55,7 @@ class UntrustedImage:
         pixdim_mm: the three spacings in the header, not repaired, mm.
         notes: a sentence per gap or contradiction in the header, with the assumption made.
         modality, maker: DICOM's modality (`CT`, `MR` ...) and the scanner's manufacturer; empty if unknown.
+        patient: what DICOM says of the patient: ID, birth date and sex, if known.
     """
 
     image: Any
@@ -63,6 +64,7 @@ class UntrustedImage:
     says_orientation: bool = True
     modality: str = ""
     maker: str = ""
+    patient: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def grid(self) -> Grid:

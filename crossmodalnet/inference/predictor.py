@@ -33,12 +33,13 @@ from crossmodalnet.inference.quality_flags import (
     measure_likeness,
     mr_alone_flags,
     mr_label_flags,
+    patient_flags,
     registration_flags,
     roi_flags,
     scan_flags,
     window_flags,
 )
-from crossmodalnet.inference.registered import Registered, labels_on_mr, register_scans
+from crossmodalnet.inference.registered import Registered, fault_of_orientation, labels_on_mr, register_scans
 from crossmodalnet.inference.scans import Scan, read_with_header
 from crossmodalnet.inference.segment import segment_within_memory
 from crossmodalnet.networks.common.card import LoadedModel, ModelCard, load_model
@@ -166,6 +167,7 @@ class Predictor:
             flags += scan_flags(volume, modality)
             flags += cohort_flags(modality, header.maker, [card.cohort for card in self.cards])
             flags += [QualityFlag(Flag.HEADER, f"{modality.name}: {note}") for note in header.notes]
+        flags += patient_flags([header.patient for _, header in scans.values()])
         check_exchanged({name: (volume, header.modality) for name, (volume, header) in scans.items()})
         original = [scans[name][0] if name in scans else None for name in given]
         ct_scan, mr_scan = original
@@ -222,10 +224,10 @@ class Predictor:
         if ct and mr and registered is None:
             progress("registration")
             registered = self._register(ct, mr, scratch, box)
-        if registered:
+        if ct and registered:
             if registered.doubt:
                 progress(f"registration {registered.doubt}")
-            flags += registration_flags(registered.quality)
+            flags += registration_flags(registered.quality, fault_of_orientation(ct, registered, box))
         return box, registered
 
     def _register(self, ct: Volume, mr: Volume, folder: Path, box: Box | None) -> Registered:

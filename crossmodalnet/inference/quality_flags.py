@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from crossmodalnet.imaging.anatomy import PLAUSIBLE_ML
 from crossmodalnet.imaging.geometry import SMALLEST_HEART_MM, is_sheared, shear_degrees
-from crossmodalnet.imaging.inspect import LEVEL_SAMPLES, few_levels, unlike_modality
+from crossmodalnet.imaging.inspect import unlike_modality
 from crossmodalnet.imaging.intensity import Intensity, mutual_information, stack_input
 from crossmodalnet.imaging.structures import ABBREVIATIONS, STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
@@ -57,6 +57,8 @@ class Flag(StrEnum):
     CONFIDENCE = "low_confidence"
     WINDOWS = "smaller_windows"
     MR_UNLIKE = "mr_unlike"
+    ORIENTATION = "orientation"
+    PATIENT = "patient"
     COHORT = "training_cohort"
 
 
@@ -135,10 +137,6 @@ def likeness_flags(found: Likeness, usual: TrainingLikeness, *, can_refuse: bool
 def scan_flags(volume: Volume, modality: Modality) -> list[QualityFlag]:
     """Flag intensities that are unusual for the modality, and axes that are not at right angles."""
     flags = []
-    step = max(1, round((volume.data.size / LEVEL_SAMPLES) ** (1 / 3)))
-    if num := few_levels(volume.data[::step, ::step, ::step].ravel()):
-        text = f"{modality.name} has {num} grey levels: is it a scan, or a label map or a mask?"
-        flags.append(QualityFlag(Flag.INTENSITIES, text))
     if problem := unlike_modality(float(volume.data.min()), float(volume.data.max()), modality):
         flags.append(QualityFlag(Flag.INTENSITIES, ": ".join(problem)))
     if is_sheared(volume.grid):
@@ -172,8 +170,19 @@ def cohort_flags(modality: Modality, maker: str, cohorts: Sequence[str | None]) 
     return [QualityFlag(Flag.COHORT, f"{text}: do not rely on the result, and train on real scans (docs/own_data.md)")]
 
 
+def patient_flags(patients: Sequence[Mapping[str, str]]) -> list[QualityFlag]:
+    """Flag scans whose DICOM headers contradict each other about the patient; the headers' words are not repeated."""
+    differing = [
+        name
+        for name in dict.fromkeys(name for patient in patients for name in patient)
+        if len({patient[name].casefold() for patient in patients if name in patient}) > 1
+    ]
+    text = f"CT and MR differ in the patient's {' and '.join(differing)} (DICOM): are both scans of one person?"
+    return [QualityFlag(Flag.PATIENT, text)] if differing else []
+
+
 def heart_flags(heart: RoiEstimate, usual: float | None = None) -> list[QualityFlag]:
-    """Flag atlases that disagree about the heart, and a place less like them than they are like one another (nats)."""
+    """Flag atlases that disagree about the heart, or a place less like them than they are like one another (nats)."""
     texts = []
     if heart.agreement < MIN_ATLAS_AGREEMENT:
         texts.append(f"the atlases put the heart to places that overlap by a Dice of {heart.agreement:.2f} only")
@@ -182,7 +191,7 @@ def heart_flags(heart: RoiEstimate, usual: float | None = None) -> list[QualityF
             "the place of the heart is unlike the atlases, training CTs of this model: mutual information "
             f"{heart.likeness:.2f} nats, among the atlases {usual:.2f}"
         )
-    return [QualityFlag(Flag.HEART_SEARCH, f"{text}{GIVE_BOX}") for text in texts]
+    return [QualityFlag(Flag.HEART_SEARCH, f"{', and '.join(texts)}{GIVE_BOX}")] if texts else []
 
 
 @contextmanager
@@ -215,12 +224,16 @@ def mr_alone_flags(heart: RoiEstimate, among: float | None) -> list[QualityFlag]
     return [*unlike, *heart_flags(heart)]
 
 
-def registration_flags(quality: Quality) -> list[QualityFlag]:
-    """Flag an implausible registration, or one that did not increase the mutual information."""
+def registration_flags(quality: Quality, fault: str = "") -> list[QualityFlag]:
+    """Flag an implausible registration, one without a gain in mutual information, and a fault of orientation."""
     problems = [f"registration: {problem}" for problem in implausible(quality)]
     if quality.mi_after <= quality.mi_before:
         problems.insert(0, "registration made MR and CT no more alike than aligning their centres")
-    return [QualityFlag(Flag.REGISTRATION, problem) for problem in problems]
+    text = f"the MR seems to be {fault} against the CT: look at both scans; one header may have wrong axes"
+    return [
+        *([QualityFlag(Flag.ORIENTATION, text)] if fault else []),
+        *(QualityFlag(Flag.REGISTRATION, problem) for problem in problems),
+    ]
 
 
 def roi_flags(box: Box, margin_mm: float, grid: Grid) -> list[QualityFlag]:

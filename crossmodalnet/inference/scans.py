@@ -1,7 +1,7 @@
 """Read scans from paths, images or arrays as checked volumes."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from crossmodalnet.imaging.geometry import odd_extent
-from crossmodalnet.imaging.inspect import geometry_findings
+from crossmodalnet.imaging.inspect import COPY_AGAIN, LEVEL_SAMPLES, few_levels, geometry_findings, is_damaged
 from crossmodalnet.imaging.read import read_scan
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.untrusted import UntrustedImage, from_itk
@@ -24,11 +24,12 @@ MIN_VOXELS_PER_AXIS = 8
 
 
 class Header(NamedTuple):
-    """Notes on a scan's header, and DICOM's modality (`CT`, `MR` ...) and manufacturer; empty if unknown."""
+    """Notes on a scan's header, and as in `UntrustedImage` what DICOM says; empty if unknown."""
 
     notes: tuple[str, ...] = ()
     modality: str = ""
     maker: str = ""
+    patient: Mapping[str, str] = {}
 
 
 def read_volume(scan: Scan, modality: Modality, series: Sequence[str] = ()) -> tuple[Volume, tuple[str, ...]]:
@@ -58,11 +59,12 @@ def read_with_header(scan: Scan, modality: Modality, series: Sequence[str]) -> t
     try:
         if isinstance(scan, str | os.PathLike):
             file = read_scan(Path(scan), series=series, modality=modality.name)
-            header = Header(file.notes_as(modality.name), file.modality, file.maker)
+            header = Header(file.notes_as(modality.name), file.modality, file.maker, file.patient)
             return _checked(*_of_untrusted(file)), header
         return _checked(*_parts(scan)), header
     except ValueError as error:
-        raise ValueError(f"{name}: {'; '.join([str(error), *header.notes])}") from error
+        remedy = f": {COPY_AGAIN}" if is_damaged(str(error)) and "again" not in str(error) else ""
+        raise ValueError(f"{name}: {'; '.join([f'{error}{remedy}', *header.notes])}") from error
 
 
 def _parts(scan: Scan) -> tuple[Any, Any, Any]:
@@ -105,4 +107,7 @@ def _checked(data: NDArray[Any], affine: NDArray[Any], pixdim_mm: NDArray[Any]) 
         raise ValueError("has voxels that are not finite numbers (NaN or infinite)")
     if data.min() == data.max():
         raise ValueError(f"has no contrast: every voxel is {float(data.min()):g}")
+    step = max(1, round((data.size / LEVEL_SAMPLES) ** (1 / 3)))
+    if num := few_levels(data[::step, ::step, ::step].ravel()):
+        raise ValueError(f"has {num} grey levels, as a label map or a mask: give the scan itself")
     return Volume(data, np.asarray(affine, np.float64))

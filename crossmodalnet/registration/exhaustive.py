@@ -44,17 +44,19 @@ def best_rigid(fixed: Volume, moving: Volume, num_candidates: int, folder: Path)
     return max(scores, key=scores.__getitem__) if scores else None
 
 
-def best_candidates(fixed: Volume, moving: Volume, num_candidates: int) -> list[NDArray[np.float64]]:
+def best_candidates(
+    fixed: Volume, moving: Volume, num_candidates: int, spacing_mm: float = _SPACING_MM
+) -> list[NDArray[np.float64]]:
     """Find the rigid maps of highest mutual information, best first: 4x4, RAS mm, fixed to moving image's world.
 
     The score is the mutual information in the overlap, nats, times the overlap's share of the smaller image: few voxels
     easily share much. Of neighbouring translations with the same rotation only the best counts.
     """
-    fixed, moving = coarsen(fixed, _SPACING_MM), coarsen(moving, _SPACING_MM)
+    fixed, moving = coarsen(fixed, spacing_mm), coarsen(moving, spacing_mm)
     fixed_middle, moving_middle = _middle(fixed), _middle(moving)
-    still, still_low = _view(fixed, np.eye(3), fixed_middle, _FIXED_LEVELS)
+    still, still_low = _view(fixed, np.eye(3), fixed_middle, _FIXED_LEVELS, spacing_mm)
     turns = _rotations()
-    views = [_view(moving, turn, moving_middle, _MOVING_LEVELS) for turn in turns]
+    views = [_view(moving, turn, moving_middle, _MOVING_LEVELS, spacing_mm) for turn in turns]
     # As large as both images side by side, so that nothing wraps around.
     size = [
         fft.next_fast_len(n + max(levels.shape[1 + axis] for levels, _ in views) - 1, real=True)
@@ -68,7 +70,7 @@ def best_candidates(fixed: Volume, moving: Volume, num_candidates: int) -> list[
         peaks = (scores == ndimage.maximum_filter(scores, 5, mode="wrap")) & (scores > _LEAST_INFORMATION)
         for place in np.argwhere(peaks):
             shift = np.where(place < still.shape[1:], place, place - size)
-            offset = low - still_low - shift * _SPACING_MM
+            offset = low - still_low - shift * spacing_mm
             matrix = np.eye(4)
             matrix[:3, :3] = turn
             matrix[:3, 3] = moving_middle + turn @ (offset - fixed_middle)
@@ -102,14 +104,14 @@ def _entropy(shares: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _view(
-    image: Volume, turn: NDArray[np.float64], middle: NDArray[np.float64], num_levels: int
+    image: Volume, turn: NDArray[np.float64], middle: NDArray[np.float64], num_levels: int, spacing_mm: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Sample a rotated image; give its grey levels `(levels, i, j, k)`, 0 or 1, and the first voxel's place, mm."""
     places = turn.T @ (image.grid.to_world(image.grid.corners(0.5)) - middle[:, None])
     low, high = places.min(axis=1), places.max(axis=1)
-    shape = np.maximum(np.ceil((high - low) / _SPACING_MM - 1e-6).astype(int), 1)
-    low = (low + high) / 2 - _SPACING_MM * (shape - 1) / 2
-    points = np.indices(shape).reshape(3, -1) * _SPACING_MM + low[:, None]
+    shape = np.maximum(np.ceil((high - low) / spacing_mm - 1e-6).astype(int), 1)
+    low = (low + high) / 2 - spacing_mm * (shape - 1) / 2
+    points = np.indices(shape).reshape(3, -1) * spacing_mm + low[:, None]
     index = image.grid.to_index(turn @ points + middle[:, None])
     inside = ((index > -0.5) & (index < np.array(image.data.shape)[:, None] - 0.5)).all(axis=0)
     values = ndimage.map_coordinates(image.data, index, order=1, mode="nearest")

@@ -119,17 +119,24 @@ def test_axes_off_a_right_angle() -> None:
     assert "11.3 degrees" in flag.says
 
 
-@pytest.mark.parametrize(("levels", "flags"), [(2, 1), (8, 1), (300, 0)])
-def test_label_map_given_as_a_scan(levels: int, flags: int) -> None:
-    values = np.random.default_rng(0).integers(0, levels, (80, 80, 60)).astype(np.float32)
-    found = scan_flags(Volume(values, AFFINE), Modality.MR)
-    assert [flag.says.partition(":")[0] for flag in found] == flags * [f"MR has {levels} grey levels"]
+@pytest.mark.parametrize(
+    ("ct", "mr", "says"),
+    [
+        ({"ID": "a", "sex": "F"}, {"ID": "A", "birth date": "1950"}, None),
+        ({"ID": "7714", "sex": "F"}, {"ID": "7715", "sex": "M"}, "differ in the patient's ID and sex (DICOM)"),
+        ({"ID": "a"}, {}, None),
+    ],
+)
+def test_scans_of_two_patients(ct: dict[str, str], mr: dict[str, str], says: str | None) -> None:
+    found = quality_flags.patient_flags([ct, mr])
+    assert [flag.flag for flag in found] == [Flag.PATIENT] * bool(says)
+    assert all(says and says in flag.says and "77" not in flag.says for flag in found)
 
 
 def test_disagreement_of_atlases_and_a_place_unlike_them() -> None:
     box = Box((0.0, 0.0, 0.0), (30.0, 30.0, 30.0))
     assert quality_flags.heart_flags(RoiEstimate(box, 0.375, 0.6), 0.5) == []
-    for heart in (RoiEstimate(box, 0.375, 0.59), RoiEstimate(box, 0.37, 0.6)):
+    for heart in (RoiEstimate(box, 0.375, 0.59), RoiEstimate(box, 0.37, 0.6), RoiEstimate(box, 0.37, 0.59)):
         [flag] = quality_flags.heart_flags(heart, 0.5)
         assert flag.flag is Flag.HEART_SEARCH
 
@@ -238,6 +245,8 @@ def test_implausible_registration() -> None:
     assert quality_flags.registration_flags(Quality(0.1, 0.2, 0.0, 3.0)) == []
     flags = quality_flags.registration_flags(Quality(0.2, 0.2, 0.01, 3.0, 1.5, 0.25))
     assert [flag.flag for flag in flags] == 4 * [Flag.REGISTRATION]
+    [flag] = quality_flags.registration_flags(Quality(0.1, 0.2, 0.0, 3.0), "mirrored from left to right")
+    assert (flag.flag, "mirrored from left" in flag.says) == (Flag.ORIENTATION, True)
     for flag, figures in zip(flags[1:], ("1.00% of the voxels", "1.50 mm from", "only 25% of"), strict=True):
         assert figures in flag.says
 

@@ -9,14 +9,16 @@ from nibabel.affines import from_matvec
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff
 from scipy.spatial.transform import Rotation
 
-from crossmodalnet.imaging.geometry import reoriented
+from crossmodalnet.imaging.geometry import WORLD, reoriented
+from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.inference.registered import labels_on_mr, register_scans
+from crossmodalnet.inference.registered import fault_of_orientation, labels_on_mr, register_scans
+from crossmodalnet.phantom.generate import make_subject
 from crossmodalnet.processes import run_alone
 from crossmodalnet.registration import make_registration
 from crossmodalnet.registration.ants import Transform, warp, write_affine, write_field
 from crossmodalnet.registration.config import RegistrationConfig
-from crossmodalnet.roi.box import Box
+from crossmodalnet.roi.box import Box, box_of
 
 REGISTER = RegistrationConfig(working_spacing_mm=7.0, iterations=[10, 5])
 MR = Grid((44, 40, 30), np.diag([2.5, 2.5, 3.5, 1.0]))
@@ -69,10 +71,24 @@ def test_far_larger_ct_is_registered_near_the_roi(edge: int, tmp_path: Path, mon
     ct, mr = (Volume(np.zeros((n, n, n), np.float32), np.diag([5.0, 5.0, 5.0, 1.0])) for n in (edge, 24))
     engine = Mock()
     monkeypatch.setattr("crossmodalnet.inference.registered.make_registration", lambda _: engine)
+    monkeypatch.setattr("crossmodalnet.inference.registered._flipped", lambda *_: ())
     register_scans(ct, mr, REGISTER, tmp_path, Box((100.0, 100.0, 100.0), (140.0, 130.0, 120.0)))
     sizes_mm = 5 * np.array(engine.register.call_args.args[0].data.shape)
     np.testing.assert_allclose(sizes_mm, (150, 150, 150) if edge == 30 else (150, 140, 130), atol=6)
     assert engine.warp_image.call_args.args[1].shape == ct.grid.shape
+
+
+@pytest.mark.parametrize(
+    ("axes", "fault"), [((), ""), ((0,), "mirrored from left to right"), ((0, 1), "turned by 180 degrees")]
+)
+def test_fault_of_orientation_is_found(tmp_path: Path, axes: tuple[int, ...], fault: str) -> None:
+    ct, label = make_subject(Modality.CT, 5.0, 71, 3)
+    mr = reoriented(make_subject(Modality.MR, 5.0, 71, 13)[0], WORLD)
+    flipped = Volume(np.flip(mr.data, axes).copy(), mr.affine)
+    register = partial(register_scans, mr=flipped, config=REGISTER, folder=tmp_path, box=None)
+    found = run_alone(register, ct, environment={"ANTS_RANDOM_SEED": "1"})
+    says = fault_of_orientation(ct, found, box_of(label))
+    assert (says.startswith(fault), bool(says)) == (True, bool(axes))
 
 
 def test_labels_outside_of_the_mr(transform: Transform) -> None:

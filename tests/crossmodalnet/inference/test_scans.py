@@ -46,6 +46,7 @@ def test_all_forms_of_a_scan_are_read_the_same(tmp_path: Path) -> None:
         (np.zeros((20, 20, 9)), AFFINE, "CT: is 44 x 40 x 27 mm, smaller than any heart"),
         (np.zeros((9, 9, 800)), AFFINE, "smaller than any heart"),
         (np.zeros((20, 20, 800)), AFFINE, "CT: is 44 x 40 x 2400 mm, larger than any patient"),
+        (DATA.round().clip(0), AFFINE, r"CT: has [3-6] grey levels, as a label map"),
         (DATA, SINGULAR, "CT: singular affine"),
         (DATA, np.full((4, 4), np.nan), "NaN"),
         (DATA, np.diag([1.0, 1, 50, 1]), "degenerate spacing"),
@@ -57,13 +58,16 @@ def test_unusable_scans(data: np.ndarray, affine: np.ndarray, message: str) -> N
         read((data, affine))
 
 
-def test_spacing_of_zero_in_the_header(tmp_path: Path) -> None:
+def test_damaged_files(tmp_path: Path) -> None:
     path = tmp_path / "ct.nii"
     nib.save(nib.Nifti1Image(DATA, AFFINE), path)
     content = bytearray(path.read_bytes())
     content[80:84] = np.float32(0).tobytes()  # pixdim[1]
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"ct\.nii: degenerate spacing \(pixdim\): 0 x"):
+        read(path)
+    path.write_bytes(content[:-1000])
+    with pytest.raises(ValueError, match=r"truncated: .*: copy or download the file again$"):
         read(path)
     with pytest.raises(TypeError, match="must be a path"):
         read(3)
