@@ -7,7 +7,6 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
 from itertools import pairwise
@@ -19,7 +18,15 @@ from zipfile import ZipFile, is_zipfile
 import typer
 from typer.core import TyperGroup
 
-from crossmodalnet.errors import CrossModalNetError, DataError, ResourceError, UsageError, no_model, resource_problem
+from crossmodalnet.errors import (
+    CrossModalNetError,
+    DataError,
+    ResourceError,
+    UsageError,
+    did_you_mean,
+    no_model,
+    resource_problem,
+)
 from crossmodalnet.io.console import plain_table, setup_logging
 from crossmodalnet.processes import remove_stale
 
@@ -138,7 +145,7 @@ def predict(
     from crossmodalnet.imaging.codes import CODE_SETS
 
     if labels not in CODE_SETS:
-        close = "".join(f"; did you mean {name}?" for name in get_close_matches(labels.lower(), CODE_SETS, n=1))
+        close = did_you_mean(labels, CODE_SETS, "; did you mean {}?")
         raise UsageError(f"--labels must be {' or '.join(CODE_SETS)}, got {labels}{close}")
     if cohort is not None and (ct or mr or box or series):
         raise UsageError("--cohort replaces --ct, --mr, --series and --box")

@@ -1,6 +1,8 @@
 """Define user-facing errors with their exit codes; map resource errors to remedies."""
 
 import errno
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 
 
@@ -46,6 +48,13 @@ def no_model(file: str | Path) -> str:
         f"{file} not found{hint}: a model is a folder that `crossmodalnet export` has written, or a file that "
         "`crossmodalnet models pack` has written"
     )
+
+
+def did_you_mean(word: str, known: Iterable[str], ask: str = "did you mean {}? ") -> str:
+    """Propose the closest known word, whatever its case and with O for 0; empty without one."""
+    spelled = {name.lower().replace("0", "o"): name for name in known}
+    close = get_close_matches(word.lower().replace("0", "o"), spelled, n=1)
+    return ask.format(spelled[close[0]]) if close else ""
 
 
 # errno values, words in messages (C++ and Rust libraries lose errno), problem, remedy.

@@ -42,5 +42,5 @@ def check(
     lines, findings = preview(params, split, runtime)
     typer.echo("\n".join(lines))
     require_sound(findings)
-    verdict = f"no error, but {len(findings)} to look at" if findings else "no fault found"
+    verdict = "no error, but warnings to look at" if findings else "no fault found"
     logger.info("%s: set data.source, data.path and data.labels, then run `dvc repro`; see docs/own_data.md", verdict)

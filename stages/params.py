@@ -1,6 +1,5 @@
 """`crossmodalnet params`: show, explain and set the parameters."""
 
-import difflib
 import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,7 +34,7 @@ def show() -> None:
 @app.command()
 def explain(key: Annotated[str, typer.Argument(help="key or section, for instance train; default: all")] = "") -> None:
     """Explain keys: meaning, allowed values and default."""
-    from crossmodalnet.errors import UsageError
+    from crossmodalnet.errors import UsageError, did_you_mean
     from pipeline.config.params import Params
     from pipeline.config.render import keys, to_yaml
 
@@ -44,11 +43,7 @@ def explain(key: Annotated[str, typer.Argument(help="key or section, for instanc
     # Without its section, as in `lr` for `train.lr`.
     rows = rows or [known[name] for name in _shortest_first(known) if f".{key}." in f".{name}."]
     if not rows:
-        last = key.rpartition(".")[2]
-        ends = {name: name.rpartition(".")[2] for name in _shortest_first(known)}
-        close = difflib.get_close_matches(last, ends.values(), n=3)
-        near = ", ".join([name for name, end in ends.items() if end in close][:3])
-        hint = f"did you mean {near}? " if near else ""
+        hint = did_you_mean(key.rpartition(".")[2], [name.rpartition(".")[2] for name in known])
         raise UsageError(f"no key {key!r}; {hint}`crossmodalnet params explain` lists all")
     _table(
         "", ["key", "meaning", "allowed", "default"], [[k.name, k.description, k.kind, to_yaml(k.value)] for k in rows]
@@ -170,7 +165,7 @@ def _table(title: str, header: list[str], rows: list[list[str]]) -> None:
 
     table = Table(title=title or None, title_justify="left", show_edge=False)
     for name in header:
-        table.add_column(name, overflow="fold", min_width=len(name))
+        table.add_column(name, overflow="fold", min_width=len(name), no_wrap=name == "key")
     for row in rows:
         table.add_row(*map(escape, row))
     Console().print(table if rows else title)

@@ -180,10 +180,7 @@ def known_reading(values: ValueMap, codes: LabelCodes) -> str | None:
 
 
 def misfit(image: NDArray[np.float32], labels: NDArray[np.uint8], affine: NDArray[Any]) -> str:
-    """Say how class indices seem to be displaced or turned against their image; empty if they fit.
-
-    `affine` leads from these voxels to RAS, mm.
-    """
+    """Say how class indices seem displaced or turned against their image (`affine`: RAS, mm); empty if they fit."""
     image = ndimage.gaussian_filter(image, SMOOTHING)
     own = labels.astype(np.float32) / max(1, labels.max())
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
@@ -202,26 +199,18 @@ def misfit(image: NDArray[np.float32], labels: NDArray[np.uint8], affine: NDArra
     shift = np.zeros(3, int)
     for _ in range(3 if sharpness < FITS else 0):
         tried = [shift, *(shift + move for moves in far for move in moves)]
-        shift = tried[int(np.argmax(_informations(image, [_moved(own, by) for by in tried])))]
+        shift = tried[int(np.argmax(_informations(image, [ndimage.shift(own, by, order=0) for by in tried])))]
     worlds = np.abs(affine[:3, :3]).argmax(axis=0)
     sides = " and ".join(SIDES[world] for world, step in zip(worlds, steps, strict=True) if step < 0)
     how = f"seems mirrored {sides}" if order == (0, 1, 2) else "seems turned, its axes exchanged,"
     size_mm = 5 * round(float(np.linalg.norm(shift * spacing_mm)) / 5)
-    better = {how: turned[order, steps], f"seems displaced by about {size_mm} mm": _moved(own, shift)}
+    better = {how: turned[order, steps], f"seems displaced by about {size_mm} mm": ndimage.shift(own, shift, order=0)}
     best_sharpness, how = max((_sharpness(image, other, near), how) for how, other in better.items())
     given, best = _informations(image, [own, better[how]])
     if best_sharpness >= FITS_CLEARLY and best - given > max(GAIN_NATS, GAIN_SHARE * given):
         return f"{how} against its image"
-    if sharpness >= FITS:
-        return ""
-    has_many = len(np.unique(labels[labels > 0])) >= MANY_STRUCTURES
-    return "does not fit its image" if has_many or sharpness < FEW_FIT else ""
-
-
-def _moved(labels: NDArray[np.float32], by: NDArray[np.int_]) -> NDArray[np.float32]:
-    """Move labels by whole voxels; background enters."""
-    moved: NDArray[np.float32] = ndimage.shift(labels, by, order=0)
-    return moved
+    least = FITS if len(np.unique(labels[labels > 0])) >= MANY_STRUCTURES else FEW_FIT
+    return "does not fit its image" if sharpness < least else ""
 
 
 def _informations(image: NDArray[np.float32], labels: Sequence[NDArray[np.float32]]) -> list[float]:
@@ -237,7 +226,7 @@ def _informations(image: NDArray[np.float32], labels: Sequence[NDArray[np.float3
 
 def _sharpness(image: NDArray[np.float32], labels: NDArray[np.float32], moves: Sequence[NDArray[np.int_]]) -> float:
     """Return the mutual information per that of moved copies; infinite if there is none."""
-    own, *others = _informations(image, [labels, *(_moved(labels, move) for move in moves)])
+    own, *others = _informations(image, [labels, *(ndimage.shift(labels, by, order=0) for by in moves)])
     return own / float(np.mean(others)) if any(others) else math.inf
 
 

@@ -39,9 +39,10 @@ MAX_LISTED = 8
 RAW_BONE = 1324.0
 # Kinds of findings.
 OTHER_MODALITY, FEW_LEVELS, UNKNOWN_CODES = "other modality", "few levels", "unknown codes"
-EXCHANGED, DISPLACED, TURNED = "exchanged", "displaced", "turned"
+EXCHANGED, MISPLACED = "exchanged", "misplaced"
 COPY_AGAIN = "copy or download the file again"
 NOTHING = np.zeros((0, 0, 0), np.float32)
+NOT_3D_REMEDY = "give one volume with three axes per file"
 _NOTE_REMEDY = "check the geometry, or export the file again with its true one"
 
 
@@ -106,7 +107,7 @@ def inspect_file(
     odd = odd_extent(shape, scan.grid.spacing_mm) if is_whole_scan else None
     findings = [
         *([Finding("error", odd, "correct the spacing or the unit in the header (mm)")] if odd else ()),
-        *_shape_findings(shape),
+        *([Finding("error", f"not 3-D: shape {shape}", NOT_3D_REMEDY)] if len(shape) != 3 or min(shape) < 2 else ()),
         *geometry_findings(scan.image.affine, scan.pixdim_mm),
         *(Finding("warning", note, _NOTE_REMEDY) for note in notes),
         *value_findings,
@@ -173,12 +174,6 @@ def unlike_modality(low: float, high: float, modality: Modality) -> tuple[str, s
 def _spatial_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Drop the fourth axis of a 4-D file with one volume, as `read_image` does."""
     return shape[:3] if len(shape) == 4 and shape[3] == 1 else shape
-
-
-def _shape_findings(shape: tuple[int, ...]) -> list[Finding]:
-    if len(shape) == 3 and min(shape) > 1:
-        return []
-    return [Finding("error", f"not 3-D: shape {shape}", "give one volume with three axes per file")]
 
 
 def geometry_findings(affine: NDArray[Any], pixdim_mm: NDArray[Any]) -> list[Finding]:
@@ -302,7 +297,7 @@ def _label_findings(
         if absent:
             listed = ", ".join(f"{name} ({codes.codes[name][0]})" for name in absent)
             remedy = "look at the label map; its missing structures are scored as absent"
-            findings.append(Finding("warning", f"missing structures: {listed}", remedy))
+            findings.append(Finding("warning", f"missing structures: {listed}", remedy, kind=f"missing {absent}"))
         if fits_a_heart:
             findings += _meaning_findings(values, codes, wrong)
     return findings, volumes_ml, not off.size
@@ -313,7 +308,13 @@ def _meaning_findings(values: anatomy.ValueMap, codes: LabelCodes, wrong: list[s
     findings = []
     if odd := anatomy.implausible_volumes(values, codes):
         remedy = "check the spacing and the values' meaning with the picture of `crossmodalnet data check`"
-        findings.append(Finding("warning", f"volumes of no adult heart: {', '.join(odd)}", remedy))
+        volumes = anatomy.structure_volumes(values, codes)
+        num_small = sum(volume < anatomy.PLAUSIBLE_ML[name][0] for name, volume in volumes.items())
+        if 2 * max(num_small, len(odd) - num_small) > len(volumes) > 2:
+            size = "small" if num_small else "large"
+            remedy = f"check the spacing in the header (cm? 1 mm assumed?): most structures are too {size}"
+        what = f"volumes of no adult heart: {', '.join(odd)}"
+        findings.append(Finding("warning", what, remedy, kind="volumes"))
     if wrong:
         why = f"as {codes.title}, {wrong[0]}"
         exchanged = " and ".join(anatomy.exchanged_reading(values, codes) or ())

@@ -22,14 +22,7 @@ from crossmodalnet.inference.write import VIEWER, PatientScans, is_done, predict
 from crossmodalnet.io.archive import Budget, extract
 from crossmodalnet.io.console import track
 from crossmodalnet.io.outputs import remove_partial
-from crossmodalnet.io.table_text import (
-    TableError,
-    columns_of,
-    name_problem,
-    read_table_text,
-    spelling_keys,
-    table_cells,
-)
+from crossmodalnet.io.table_text import TableError, alike_names, columns_of, name_problem, read_table_text, table_cells
 from crossmodalnet.networks.common.device import find_device
 from crossmodalnet.processes import scratch_folder
 from crossmodalnet.roi.box import Box
@@ -38,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 DEVICES = ("auto", "cpu", "cuda")
 COLUMNS = ("patient", "ct", "mr")
+MAX_ALIKE = 8
 # A study of 1000 slices of 512 x 512 has 0.5 GB.
 MAX_UNPACKED_BYTES = 8 * 10**9
 
@@ -137,7 +131,6 @@ def read_cohort_table(path: str | os.PathLike[str]) -> list[PatientScans]:
         logger.warning("%s: columns that are not used: %s", path, ", ".join(unused))
     problems, patients = [], []
     names: set[str] = set()
-    spellings: dict[str, str] = {}
     for number, values in enumerate(cells.iloc[1:].to_numpy(), 2):
         row = {column: str(values[place]).strip() for column, place in columns.items()}
         if not any(row.values()):
@@ -152,8 +145,6 @@ def read_cohort_table(path: str | os.PathLike[str]) -> list[PatientScans]:
             problems.append(f"row {number}: patient {name} a second time")
         elif not any(scans):
             problems.append(f"row {number}: patient {name} has neither a CT nor an MR")
-        elif (first := spellings.setdefault(spelling_keys(name)[0], name)) != name:
-            logger.warning("%s: row %d: patients %s and %s may be one person", path, number, first, name)
         names.add(folder)
         ct, mr = (path.parent / cell if cell else None for cell in scans)
         patients.append(PatientScans(name, ct, mr))
@@ -161,6 +152,9 @@ def read_cohort_table(path: str | os.PathLike[str]) -> list[PatientScans]:
         raise DataError(f"{path}: {'; '.join(problems)}")
     if not patients:
         raise DataError(f"{path} has no rows")
+    if alike := [f"{first} and {other}" for first, other in alike_names([scans.name for scans in patients])]:
+        text = "%s: may be one person, whose CT and MR belong in one row: %s"
+        logger.warning(text, path, "; ".join(alike[:MAX_ALIKE]))
     return patients
 
 

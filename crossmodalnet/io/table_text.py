@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from crossmodalnet.errors import did_you_mean
 from crossmodalnet.imaging.dicom import is_dicom_file
 from crossmodalnet.imaging.read import format_of
 
@@ -18,6 +19,7 @@ MAX_COLUMNS = 1000
 MAX_NAME = 64
 # Start of a spreadsheet formula; Excel ignores leading blanks.
 _FORMULA = re.compile(r"\s*[=+\-@\t\r]")
+
 MODALITY_WORD = re.compile(r"(?<![a-z])(?:cta?|mri?|cmr)(?![a-z])", re.IGNORECASE)
 # Words before a number that tell nobody apart.
 _GENERAL_WORDS = {"", "p", "pat", "patient", "s", "sub", "subj", "subject", "case", "id", "no", "nr"}
@@ -73,10 +75,12 @@ def table_cells(text: str, num_rows: int = MAX_ROWS + 2) -> pd.DataFrame:
             StringIO(text), header=None, dtype=str, na_filter=False, skip_blank_lines=False, nrows=num_rows
         )
     except ValueError as error:  # pandas' own errors are of this kind
-        line = re.search(r"in line (\d+)", str(error))
+        counts = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
         remedy = "give every row as many fields as the header; a comma within a field needs quotes around it"
-        place = f"row {line[1]}" if line else "table"
-        raise TableError(place, f"not a CSV with commas ({str(error).strip()})", remedy) from error
+        place, what = "table", "not a CSV with commas: a quote is not closed?"
+        if counts:
+            place, what = f"row {counts[2]}", f"has {counts[3]} fields, the header {counts[1]}"
+        raise TableError(place, what, remedy) from error
     if len(cells) > MAX_ROWS + 1:
         raise TableError("table", f"more than {MAX_ROWS} rows", "give a table with a row per scan")
     return cells.fillna("")
@@ -93,8 +97,9 @@ def columns_of(
     known = (*required, *optional)
     if missing := [name for name in required if name not in header]:
         names = ", ".join(filter(None, header)) or "no names"
-        what = f"column {', '.join(missing)} is missing: has {names}"
-        raise TableError("row 1", what, f"begin the table with the header {','.join(known)}")
+        what = f"column {', '.join(missing)} is missing: has {names[:MAX_NAME]}"
+        hints = [did_you_mean(name, set(header) - {*known}, f"rename {{}} to {name}; ") for name in missing]
+        raise TableError("row 1", what, f"{''.join(hints)}begin the table (CSV) with the header {','.join(known)}")
     if twice := [name for name in sorted(known) if header.count(name) > 1]:
         raise TableError("row 1", f"column {', '.join(twice)} twice", "keep one of the two")
     absent = [name for name in optional if name not in header]
@@ -126,6 +131,16 @@ def name_problem(patient: str) -> str | None:
     if not patient.isprintable():
         return f"name {patient!r} has signs that cannot be printed"
     return None
+
+
+def alike_names(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Pair each name that may be an earlier one's person (001 and 1, P01 and p1) with the first such name."""
+    keys = [(name, *spelling_keys(name)) for name in names]
+    # A bare number may be any prefix's.
+    bare = {number for _, key, number in keys if key == number and number}
+    firsts: dict[str, str] = {}
+    pairs = [(firsts.setdefault(number if number in bare else key, name), name) for name, key, number in keys]
+    return [(first, name) for first, name in pairs if first != name]
 
 
 def spelling_keys(patient: str) -> tuple[str, str]:

@@ -6,8 +6,8 @@ from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Volume
 from crossmodalnet.phantom import Scanner
 from crossmodalnet.phantom.appearance import image_ct, image_mr
-from crossmodalnet.phantom.scanner import CT_PROTOCOLS, MR_PROTOCOLS, draw_scan
-from crossmodalnet.phantom.shape import draw_shape, moved
+from crossmodalnet.phantom.scanner import CT_PROTOCOLS, INSIDES, MR_PROTOCOLS, draw_scan
+from crossmodalnet.phantom.shape import draw_shape, moved, varied
 
 
 def make_subject(
@@ -23,7 +23,7 @@ def make_subject(
 
     Args:
         spacing_mm: in-plane, between 0.3 and 10.
-        scanner: scanner and protocol; it does not change the person.
+        scanner: scanner and protocol; `reference` and `other` see the same people, all others those of `INSIDES`.
         same_patient: use the same person for CT and MR (the one of the CT), in the MR moved as its protocol says.
 
     Returns:
@@ -42,6 +42,8 @@ def make_subject(
     streams = (0 if same_patient else stream, stream, stream)
     person, geometry, looks = (np.random.default_rng([seed, of, number, part]) for part, of in enumerate(streams))
     shape = draw_shape(person)
+    if inside := INSIDES.get(scanner):
+        shape = varied(shape, inside, person)
     if same_patient and modality is Modality.MR and (motion := MR_PROTOCOLS[scanner].motion):
         shape = moved(shape, motion, np.random.default_rng([seed, stream, number, len(streams)]))
     scan = draw_scan(geometry, modality, spacing_mm, scanner)

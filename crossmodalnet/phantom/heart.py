@@ -8,6 +8,7 @@ import numpy as np
 from crossmodalnet.phantom.primitives import Field, ellipsoid, half_space, smooth_union, spline, tube, without
 from crossmodalnet.phantom.shape import (
     AORTIC,
+    APEX,
     INTO_AORTA,
     INTO_PULMONARY,
     INTO_RV,
@@ -32,7 +33,7 @@ from crossmodalnet.phantom.vessels import aorta, coronaries, pulmonary, pulmonar
 def left_ventricle(points: Field, local: Field, sizes: Sizes) -> tuple[Field, Field, Field]:
     """Compute the epicardial ellipsoid (not cut at the base), the outflow tract, and the cavity with the tract."""
     radius, length = LV_RADIUS_MM * sizes.lv_radius, LV_HALF_LENGTH_MM * sizes.lv_length
-    outer, wall = epicardial_radius(sizes), 0.8 * WALL_MM * sizes.wall  # the apex is thinner
+    outer, wall = epicardial_radius(sizes), APEX * WALL_MM * sizes.wall
     epicardium = ellipsoid(local, (0, 0, LV_CENTRE_W), (outer, outer, length + wall))
     cavity = np.maximum(ellipsoid(local, (0, 0, LV_CENTRE_W), (radius, radius, length)), -local[2])
     width = 12.5 * sizes.aorta

@@ -62,6 +62,14 @@ class Motion:
 
 
 @dataclass(frozen=True)
+class Inside:
+    """Differences between people that hardly show at the surface of the heart; a `Range` is of a uniform draw."""
+
+    wall: Range  # factor on the LV's wall, at the same epicardium: from dilated to hypertrophic hearts
+    waves_mm: Range  # amplitudes of a further deformation, of 40 to 80 mm wavelength
+
+
+@dataclass(frozen=True)
 class Waves:
     """A displacement made of plane waves: `u(p) = sum_k a_k sin(k_k . p + phase_k)`."""
 
@@ -118,6 +126,21 @@ def draw_shape(rng: np.random.Generator) -> SubjectShape:
         ),
         sizes=_draw_sizes(rng),
     )
+
+
+def varied(shape: SubjectShape, inside: Inside, rng: np.random.Generator) -> SubjectShape:
+    """Return a person with another inside of the heart."""
+    old = shape.sizes
+    wall = old.wall * np.exp(rng.uniform(*np.log(inside.wall)))
+    thicker_mm = WALL_MM * (wall - old.wall)
+    sizes = replace(
+        old,
+        wall=wall,
+        lv_radius=old.lv_radius - thicker_mm / LV_RADIUS_MM,
+        lv_length=old.lv_length - APEX * thicker_mm / LV_HALF_LENGTH_MM,
+    )
+    waves = _draw_waves(rng, num_waves=6, wavelengths_mm=(40, 80), amplitudes_mm=inside.waves_mm)
+    return replace(shape, sizes=sizes, layers=(*shape.layers, waves))
 
 
 def moved(shape: SubjectShape, motion: Motion, rng: np.random.Generator) -> SubjectShape:
@@ -211,6 +234,7 @@ BASE = np.array([-14.0, -12.0, 4.0])  # middle of the LV's base
 FRAME = _long_axis_frame()  # rows s, t, w
 
 LV_CENTRE_W, LV_RADIUS_MM, LV_HALF_LENGTH_MM, WALL_MM = 20.0, 22.0, 55.0, 9.0
+APEX = 0.8  # the wall at the apex is thinner
 LA_CENTRE = np.array([-3.0, -41.0, 11.0])
 RA_CENTRE = np.array([37.0, -5.0, -3.0])
 

@@ -11,22 +11,11 @@ from typing import TypeVar
 import numpy as np
 
 from crossmodalnet.errors import DataError
+from crossmodalnet.imaging import inspect
 from crossmodalnet.imaging.anatomy import COARSE, misfit
 from crossmodalnet.imaging.codes import MMWHS, LabelCodes, whole_values
 from crossmodalnet.imaging.geometry import SMALLEST_HEART_MM, reoriented, reoriented_grid
-from crossmodalnet.imaging.inspect import (
-    DISPLACED,
-    EXCHANGED,
-    FEW_LEVELS,
-    NOTHING,
-    OTHER_MODALITY,
-    TURNED,
-    UNKNOWN_CODES,
-    Finding,
-    Inspection,
-    grid_findings,
-    inspect_file,
-)
+from crossmodalnet.imaging.inspect import NOTHING, Finding, Inspection, grid_findings, inspect_file
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.untrusted import UntrustedImage, read_untrusted
 from crossmodalnet.imaging.volume import Volume
@@ -45,9 +34,12 @@ MIN_LABELLED = 3
 # Findings on the table explain those on its rows; those on the whole cohort often follow from them.
 GENERAL = {"table": 0, "row 1": 0, "all": 2}
 MAX_NAMED = 8
-# Share of a cohort's label maps with a fault that makes it one of them all.
-MOST = 0.8
-AS_DRAWN = "look at the picture of `crossmodalnet data check`"
+# Kinds that are the whole cohort's: if all label maps have structures exchanged, or so large a share is misplaced.
+SYSTEMATIC, MOST = (inspect.EXCHANGED, inspect.MISPLACED), 0.8
+MISFIT_REMEDY = (
+    "look at the picture of `crossmodalnet data check`; name the label map of this scan, or mend origin and axes in "
+    "the header of the wrong file"
+)
 
 
 @dataclass(frozen=True)
@@ -149,8 +141,8 @@ def check_scans(
     findings = list(_set_findings(scans, known_as, needs_labels))
     reports: Reports = {}
     same: dict[str, list[Scan]] = {}
-    inspect = partial(inspect_scan, codes=codes, read=read, any_axes=any_axes)
-    for scan, report in each_scan(inspect, scans, "check", runtime):
+    inspect_one = partial(inspect_scan, codes=codes, read=read, any_axes=any_axes)
+    for scan, report in each_scan(inspect_one, scans, "check", runtime):
         reports[scan.name] = report
         for path, inspection in zip((scan.image, scan.label), report, strict=True):
             file = known_as(path) if path else ""
@@ -163,7 +155,7 @@ def check_scans(
 
 def _exchanged_modalities(findings: list[Finding], scans: list[Scan]) -> list[Finding]:
     """Replace the findings on a patient's CT and MR that each look like the other, and on a cohort of such scans."""
-    odd = {finding.case for finding in findings if finding.kind == OTHER_MODALITY}
+    odd = {finding.case for finding in findings if finding.kind == inspect.OTHER_MODALITY}
     people: dict[str, dict[Modality, Scan]] = {}
     for scan in scans:
         people.setdefault(scan.patient or scan.name, {})[scan.modality] = scan
@@ -174,20 +166,18 @@ def _exchanged_modalities(findings: list[Finding], scans: list[Scan]) -> list[Fi
         both = [own for own in people.values() if len(own) > 1 and {scan.title for scan in own.values()} <= odd]
         exchanged = {scan.title for own in both for scan in own.values()}
         new = [Finding("warning", what, remedy, own[Modality.CT].title) for own in both]
-    return [f for f in findings if f.case not in exchanged or f.kind != OTHER_MODALITY] + new
+    return [f for f in findings if f.case not in exchanged or f.kind != inspect.OTHER_MODALITY] + new
 
 
 def _systematic(findings: list[Finding], reports: Reports) -> list[Finding]:
-    """Make one error of what has one cause: all label maps with structures exchanged, most turned or displaced."""
+    """Make one error of what has one cause: all label maps with two structures exchanged, or most misplaced."""
     num = sum(bool(label.volumes_ml) for _, label in reports.values())
-    for cause in (EXCHANGED, TURNED, DISPLACED):
-        alike = [finding for finding in findings if finding.kind.startswith(cause)]
-        is_shared = len(alike) >= MOST * num
-        remedy = f"{AS_DRAWN}: mend what wrote the label maps or their headers, then write all of them again"
-        if cause == EXCHANGED:
-            is_shared = len(alike) == num and len({finding.kind for finding in alike}) == 1
+    for kind in {finding.kind for finding in findings if finding.kind.startswith(SYSTEMATIC)}:
+        alike = [finding for finding in findings if finding.kind == kind]
+        remedy = "mend what wrote the label maps or their headers, and write all of them again"
+        if kind != inspect.MISPLACED:
             remedy = "exchange the values of these two in data.labels"
-        if is_shared and num >= MIN_LABELLED:
+        if len(alike) >= max(MIN_LABELLED, num * (MOST if kind == inspect.MISPLACED else 1)):
             error = Finding("error", f"in {len(alike)} of {num} label maps: {alike[0].what}", remedy, "table")
             findings = [*(finding for finding in findings if finding not in alike), error]
     return findings
@@ -216,7 +206,7 @@ def inspect_scan(
     """Inspect the image and label map of one scan; runs in worker processes."""
     image = inspect_file(scan.image, "image", codes, read, scan.modality) if scan.image else Inspection()
     label = inspect_file(scan.label, "label", codes, read) if scan.label else Inspection()
-    if {FEW_LEVELS, UNKNOWN_CODES} <= {finding.kind for finding in (*image.findings, *label.findings)}:
+    if {inspect.FEW_LEVELS, inspect.UNKNOWN_CODES} <= {finding.kind for finding in (*image.findings, *label.findings)}:
         exchanged = Finding("error", "image and label map seem to be exchanged", "exchange the two files")
         return replace(image, findings=[exchanged]), replace(label, findings=[])
     if image.grid is None or label.grid is None:
@@ -231,12 +221,8 @@ def inspect_scan(
         indices = reoriented(values, image.grid).data if turns else values.data
         coarse = image.grid.affine @ np.diag([*(-(-n // COARSE) for n in image.grid.shape), 1])
         if indices.shape == image.coarse.shape and (how := misfit(image.coarse, indices, coarse)):
-            kind, remedy = how, "another patient's, or another scan's?"
-            if "displaced" in how:
-                kind, remedy = DISPLACED, "mend the origin in its header, or name the label map of this scan"
-            elif "seems" in how:
-                kind, remedy = f"{TURNED} {how}", "turn the label map, or mend its header"
-            findings.append(Finding("warning", f"label map {how}", f"{AS_DRAWN}: {remedy}", kind=kind))
+            kind = inspect.MISPLACED if "seems" in how else how
+            findings.append(Finding("warning", f"label map {how}", MISFIT_REMEDY, kind=kind))
     return replace(image, coarse=NOTHING), replace(label, coarse=NOTHING, findings=[*label.findings, *findings])
 
 
@@ -282,7 +268,8 @@ def _count_findings(scans: list[Scan]) -> Iterator[Finding]:
         remedy = f"at least {MIN_LABELLED} of each are needed, to train, validate and test"
         yield Finding("error", what, remedy, "all")
     elif ct != mr:
-        yield Finding("warning", what, "check that no case is missing; CTs are paired with MRs in turn", "all")
+        remedy = "add the missing scans; if there are none, leave it so: an MR may be in several pairs, or in none"
+        yield Finding("warning", what, remedy, "all")
 
 
 def _twin_findings(groups: Iterable[list[Scan]], known_as: Callable[[Path], str]) -> Iterator[Finding]:

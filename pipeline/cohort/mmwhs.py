@@ -125,12 +125,14 @@ def lay_out_mmwhs(folder: Path, params: DataConfig, section: str = "data") -> tu
     files = [file for source in sources for file in search.files_of(source)]
     left_out = search.findings()
     if not files:
-        named = f"\n{table(left_out)}"
+        named = f"\n{table(left_out)}" if left_out else ""
+        hint = "write a table of your own data, a row per scan: patient,modality,image,label"
         if csv := "".join(csv_in(source) for source in sources):
-            named = f"\ngive the table of your own data instead{csv}, with data.source: table (docs/own_data.md)"
+            named, hint = "", f"give the table of your own data instead{csv}, with data.source: table"
         raise DataError(
             f"no MM-WHS files in {', '.join(str(source) for source in sources)}: "
             f"looked, at any depth, for names like ct_train_1001_image.nii.gz and mr_train_1001_label.nii.gz{named}"
+            f"\n{hint} (docs/own_data.md)"
         )
     origins: dict[str, str] = {}
     findings: list[Finding] = []

@@ -11,16 +11,8 @@ from crossmodalnet.imaging.inspect import Finding, Severity
 from crossmodalnet.imaging.read import SUFFIXES, format_of
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.untrusted import is_stored
-from crossmodalnet.io.table_text import (
-    MODALITY_WORD,
-    TableError,
-    columns_of,
-    file_name_of,
-    name_problem,
-    read_table_text,
-    spelling_keys,
-    table_cells,
-)
+from crossmodalnet.io import table_text
+from crossmodalnet.io.table_text import TableError, file_name_of
 from pipeline.cohort.integrity import Scan
 from pipeline.cohort.pairs import ROLES
 
@@ -106,7 +98,8 @@ def check_consistency(table: ScanTable) -> None:
             table.error(scan.title, scan.image or "", f"role {scan.role} without label map", remedy)
     _check_spellings(table)
     given = {scan.role for scan in table.scans if scan.role}
-    if given and "test" not in given:
+    is_whole = not any(finding.severity == "error" for finding in table.findings)  # a role may be misspelt
+    if given and "test" not in given and is_whole:
         what = f"roles are given ({', '.join(sorted(given))}), but no patient has the role test"
         remedy = "give some patients the role test, or leave all roles empty for the split to decide"
         table.error("table", "", what, remedy)
@@ -117,21 +110,16 @@ def _check_spellings(table: ScanTable) -> None:
 
     Names that say the modality (P1_ct, P1_mr) only cause a warning, as two people with one role do.
     """
-    people = list({scan.patient: scan for scan in reversed(table.scans)}.values())[::-1]
-    first_by_key: dict[str, Scan] = {}
-    keys = [(scan, *spelling_keys(scan.patient)) for scan in people]
-    # A bare number may be any prefix's.
-    bare = {number for _, key, number in keys if key == number and number}
-    for scan, key, number in keys:
-        first = first_by_key.setdefault(number if number in bare else key, scan)
-        is_same_file = file_name_of(first.patient).lower() == file_name_of(scan.patient).lower()
-        if first is scan or is_same_file:
+    people = {scan.patient: scan for scan in reversed(table.scans)}
+    for first, scan in ((people[a], people[b]) for a, b in table_text.alike_names(list(people)[::-1])):
+        if file_name_of(first.patient).lower() == file_name_of(scan.patient).lower():
             continue
         what = f"patients {first.patient!r} and {scan.patient!r} may be one person"
         remedy = "one person: write one name in both rows; two people: tell them apart by letters (A1, B1)"
-        names_modality = any(MODALITY_WORD.search(s.patient) for s in (first, scan))
+        names_modality = any(table_text.MODALITY_WORD.search(s.patient) for s in (first, scan))
         report = table.warning if names_modality or (scan.role and scan.role == first.role) else table.error
         report(scan.title, "", what, remedy)
+    keys = [(people[name], *table_text.spelling_keys(name)) for name in list(people)[::-1]]
     lone = [{s.patient for s in table.scans if s.modality is m} for m in Modality]
     cts, mrs = ([item for item in keys if item[0].patient in own - other] for own, other in (lone, lone[::-1]))
     for (ct, a, number), (mr, b, other) in product(cts, mrs) if len(cts) * len(mrs) <= MAX_COMPARED else ():
@@ -158,10 +146,10 @@ def read_table_file(path: Path) -> ScanTable:
     real = path.resolve()
     table = ScanTable(path.parent.resolve() if is_stored(real) else real.parent)
     try:
-        text = read_table_text(path, COLUMNS)
+        text = table_text.read_table_text(path, COLUMNS)
         # The header first: where rows do not fit it, the header is wrong.
-        columns, unused = columns_of(table_cells(text, 1), REQUIRED, OPTIONAL)
-        cells = table_cells(text)
+        columns, unused = table_text.columns_of(table_text.table_cells(text, 1), REQUIRED, OPTIONAL)
+        cells = table_text.table_cells(text)
     except TableError as error:
         table.error(error.where, path.name, error.what, error.remedy)
         return table
@@ -185,7 +173,7 @@ def _take(row: dict[str, str], number: int, table: ScanTable) -> None:
     patient = row["patient"]
     if not patient:
         table.error(case, "", "no patient", "name the patient")
-    elif problem := name_problem(patient):
+    elif problem := table_text.name_problem(patient):
         table.error(case, "", f"patient's {problem}", "give another one")
     modality = MODALITIES.get(row["modality"].lower())
     if modality is None:

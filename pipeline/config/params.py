@@ -1,5 +1,6 @@
 """Read and check params.yaml."""
 
+import re
 import reprlib
 import warnings
 from pathlib import Path
@@ -10,7 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from crossmodalnet.config import Config
-from crossmodalnet.errors import UsageError
+from crossmodalnet.errors import UsageError, did_you_mean
 from crossmodalnet.registration.config import RegistrationConfig
 from crossmodalnet.theory.config import AuditConfig
 from crossmodalnet.training.config import AugmentationConfig
@@ -113,7 +114,8 @@ def read_value(text: str) -> Any:
     try:
         return YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
-        raise UsageError(f"{text!r} is not valid YAML: {error}") from error
+        remedy = "separate entries by commas and close all brackets, as in {LV: 1, Myo: [2, 3]}"
+        raise UsageError(f"{text!r} is not valid YAML: {remedy}") from error
 
 
 def load_section(section: type[S], *keys: str, path: Path = PARAMS) -> S:
@@ -142,4 +144,5 @@ def _explain(prefix: str, issue: Any) -> str:
     if issue["type"] == "value_error":
         value = "" if isinstance(issue["input"], dict) else f" = {_SHORT.repr(issue['input'])}"  # several keys
         return f"  {key}{value}: {issue['ctx']['error']}"
-    return f"  {key} = {_SHORT.repr(issue['input'])}: {issue['msg']}"
+    known = re.findall(r"'([^']+)'", issue["ctx"]["expected"]) if issue["type"] == "literal_error" else []
+    return f"  {key} = {_SHORT.repr(issue['input'])}: {did_you_mean(str(issue['input']), known)}{issue['msg']}"

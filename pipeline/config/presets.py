@@ -6,7 +6,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from crossmodalnet.errors import UsageError
+from crossmodalnet.errors import UsageError, did_you_mean
 from pipeline.config.params import Params, validate
 
 FOLDER = resources.files(__package__) / "preset_files"
@@ -21,7 +21,7 @@ def names() -> list[str]:
 def load(name: str) -> Params:
     """Return all parameters of a preset; raise UsageError if it does not exist."""
     if name not in names():
-        raise UsageError(f"no preset {name!r}; there are {', '.join(names())}")
+        raise UsageError(f"no preset {name!r}; {did_you_mean(name, names())}there are {', '.join(names())}")
     if name == "default":
         return Params()
     changes = YAML(typ="safe", pure=True).load((FOLDER / f"{name}.yaml").read_text("utf-8"))

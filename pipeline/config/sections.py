@@ -1,11 +1,11 @@
 """Define the sections of params.yaml that only the pipeline uses."""
 
-from difflib import get_close_matches
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
 from crossmodalnet.config import Config, FloatPair, IntTriple
+from crossmodalnet.errors import did_you_mean
 from crossmodalnet.imaging.codes import CODE_SETS, own_codes
 from crossmodalnet.phantom import Scanner
 from crossmodalnet.training.adaptation.config import AdaptationConfig
@@ -74,7 +74,7 @@ class DataConfig(Config):
         values = labels.values() if isinstance(labels, dict) else ()
         types = {type(number) for value in values for number in (value if isinstance(value, list) else [value])}
         if types - {int} or (not types and labels not in known):
-            close = "".join(f"did you mean {name}? " for name in get_close_matches(str(labels).lower(), known, n=1))
+            close = did_you_mean(str(labels), known)
             raise ValueError(f"{close}Known are {', '.join(known)}, or values by structure: {{LV: 1, Myo: 2}}")
         return labels
 

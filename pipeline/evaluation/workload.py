@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from pipeline.config.sections import CropConfig, EvaluateConfig, LossesConfig, P
 from pipeline.evaluation.profile import Profile, spread
 from pipeline.training.determinism import reproducible
 from pipeline.training.learner import Learner
+from pipeline.training.objectives import make_objective
 from pipeline.training.params import read_params
 from pipeline.training.processes import Processes
 
@@ -122,8 +124,9 @@ class Workload:
         return PaddedNetwork(network, (8, 8, 8), minimum=(16, 16, 16)).to(self.device)
 
     def step(self, network: nn.Module) -> Action:
-        """Make a training step as an action; the learning rate is 0, which costs the same."""
-        learner = Learner(network, self.losses, self.train, self.processes)
+        """Make a training step as an action, with all that the network trains; the rate is 0, which costs the same."""
+        objective = partial(make_objective, weight=self.losses.cmif)
+        learner = Learner(network, self.losses, self.train, self.processes, objective)
         batch = self._batch()
         return lambda: learner.step(batch, 0.0, 0, "the profile")
 

@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from crossmodalnet.phantom.shape import MAX_LIPSCHITZ, SubjectShape, Waves, draw_shape, rotation_matrix
+from crossmodalnet.phantom.shape import (
+    MAX_LIPSCHITZ,
+    Inside,
+    SubjectShape,
+    Waves,
+    draw_shape,
+    epicardial_radius,
+    rotation_matrix,
+    varied,
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +41,17 @@ def test_waves_bound_their_own_slope():
     step = points + np.float32([[0.5], [0.5], [0]])
     slope = np.linalg.norm(waves(step) - step - waves(points) + points, axis=0) / np.sqrt(0.5)
     assert slope.max() <= 0.4
+
+
+def test_another_inside_keeps_the_epicardium(people):
+    inside = Inside(wall=(0.5, 2.0), waves_mm=(1.0, 2.0))
+    others = [varied(person, inside, np.random.default_rng(number)) for number, person in enumerate(people)]
+    walls = np.array([other.sizes.wall / person.sizes.wall for person, other in zip(people, others, strict=True)])
+    assert 0.5 <= walls.min() < 0.8 < 1.25 < walls.max() <= 2
+    for person, other in zip(people, others, strict=True):
+        assert epicardial_radius(other.sizes) == pytest.approx(epicardial_radius(person.sizes))
+        assert other.layers[:-1] == person.layers
+        assert other.layers[-1].lipschitz <= MAX_LIPSCHITZ + 1e-12
 
 
 def test_every_layer_is_a_contraction_plus_identity(people):

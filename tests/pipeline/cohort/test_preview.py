@@ -69,7 +69,7 @@ def test_invalid_arguments_are_refused(tmp_path: Path) -> None:
     table = str(tmp_path / "b.csv")
     for path, labels, message in (
         (None, None, "which is made and not found"),
-        (table, "{LV: 1", "is not valid YAML"),
+        (table, "{LV: 1 RV: 2}", "is not valid YAML: separate entries by commas"),
         (table, "{liver: 1}", "unknown structure 'liver'"),
     ):
         with pytest.raises(UsageError, match=message):

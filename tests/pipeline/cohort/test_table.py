@@ -57,7 +57,7 @@ def test_empty_lines_keep_row_numbers(read: Read) -> None:
 
 
 HEADERS = {
-    "missing column": ("patient,image,label,role", "column modality is missing: has patient, image"),
+    "missing column": ("patient,modalty,image,label", "column modality is missing: has patient, modalty, image"),
     "semicolons": (HEADER.replace(",", ";"), "columns are separated by ';', not by commas"),
     "tabs": (HEADER.replace(",", "\t"), "columns are separated by tabs"),
     "twice": ("patient,modality,image,label,label", "column label twice"),
@@ -88,7 +88,7 @@ def test_unknown_column_warns(read: Read) -> None:
         (HEADER.encode() + b"\nP1,ct,a.nii.gz,,\nM\xfcller,ct,b.nrrd,,\n", "row 3", "not UTF-8: byte 0xfc in line 3"),
         (HEADER.encode("utf-16"), "row 1", "not UTF-8: byte 0xff in line 1"),
         (HEADER.encode() + b"\nP1,ct,a\0.nii,,", "row 2", "zero byte in line 2"),
-        (HEADER.encode() + b"\nP1,ct,a.nii.gz,,,,,\n", "row 2", "Expected 5 fields in line 2, saw 8"),
+        (HEADER.encode() + b"\nP1,ct,a.nii.gz,,,,,\n", "row 2", "has 8 fields, the header 5"),
         (b"x" * (2**24 + 1), "table", "16777217 bytes, at most 16777216 are read"),
         (HEADER.encode() + b"\n" + b"P1,ct,a.nii.gz,,\n" * 20_001, "table", "more than 20000 rows"),
     ],

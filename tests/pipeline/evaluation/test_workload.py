@@ -158,6 +158,15 @@ def test_steps_leave_the_weights_as_they_are(work):
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
 
 
+def test_a_step_holds_the_loss_of_the_alignment(work):
+    options = {"align": True, "channels": 12, "depths": (0, 1), "heads": (1, 2), "deformable": False}
+    train = work.train.model_copy(update={"patch_size": (16, 16, 16)})
+    aligned = dataclasses.replace(work, model="crossmodalnet", options=options, train=train)
+    network = aligned.build()
+    aligned.step(network)()
+    assert network.alignment.log_scale.grad is not None
+
+
 def test_errors(work, monkeypatch):
     with pytest.raises(UsageError, match=r"network\.two with train\.patch_size \(6, 5, 4\): unknown option"):
         dataclasses.replace(work, options={"x": 1}).build()
