@@ -148,6 +148,12 @@ def test_bad_tables(tmp_path: Path, text: str, message: str) -> None:
         patients.read_cohort_table(tmp_path / "t.csv")
 
 
+def test_names_that_may_be_one_person_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "t.csv").write_text("patient,ct,mr\n001,x,\n2,y,\n1,,z\n")
+    patients.read_cohort_table(tmp_path / "t.csv")
+    assert "belong in one row: 001 and 1" in caplog.text
+
+
 def test_missing_table_and_pipe(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "t.csv")
     with pytest.raises(DataError, match="is no regular file"):
