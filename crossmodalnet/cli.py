@@ -13,11 +13,20 @@ from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
-from zipfile import ZipFile
+from zipfile import ZipFile, is_zipfile
 
 import typer
+from typer.core import TyperGroup
 
-from crossmodalnet.errors import NO_MODEL, CrossModalNetError, DataError, ResourceError, UsageError, resource_problem
+from crossmodalnet.errors import (
+    CrossModalNetError,
+    DataError,
+    ResourceError,
+    UsageError,
+    did_you_mean,
+    no_model,
+    resource_problem,
+)
 from crossmodalnet.io.console import plain_table, setup_logging
 from crossmodalnet.processes import remove_stale
 
@@ -32,7 +41,16 @@ SCAN = "NIfTI, NRRD or MetaImage file, or a folder or zip archive with a DICOM s
 # Exit codes after a signal, as in shells.
 INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
-models_app = typer.Typer(help="Show exported models, and pack a model to one file.")
+
+class _ShowByDefault(TyperGroup):
+    """Commands on models: `models FOLDER` is `models show FOLDER`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Take what is no command for a model."""
+        return super().resolve_command(ctx, args if args[0] in self.commands else ["show", *args])
+
+
+models_app = typer.Typer(cls=_ShowByDefault, help="Show exported models, and pack a model to one file.")
 
 
 def main() -> None:
@@ -127,14 +145,15 @@ def predict(
     from crossmodalnet.imaging.codes import CODE_SETS
 
     if labels not in CODE_SETS:
-        raise UsageError(f"--labels must be {' or '.join(CODE_SETS)}, got {labels}")
+        close = did_you_mean(labels, CODE_SETS, "; did you mean {}?")
+        raise UsageError(f"--labels must be {' or '.join(CODE_SETS)}, got {labels}{close}")
     if cohort is not None and (ct or mr or box or series):
         raise UsageError("--cohort replaces --ct, --mr, --series and --box")
     if cohort is not None and print_record:
         raise UsageError("--json prints the record of one patient; with --cohort each folder has its run.json")
     models = model or [MODEL]
     if cohort is None:
-        _check_early(models[0], ct, mr)
+        _check_early(models[0], ct, mr, series)
     from crossmodalnet.inference.patients import (
         PatientTask,
         load_predictor,
@@ -178,7 +197,7 @@ def predict(
             raise ResourceError(f"run.json cannot be printed ({error}); it lies in {out}") from error
 
 
-def _check_early(model: Path, ct: Path | None, mr: Path | None) -> None:
+def _check_early(model: Path, ct: Path | None, mr: Path | None, series: Sequence[str] | None) -> None:
     """Reject what needs neither PyTorch nor weights: missing files, and scans that the model's card excludes."""
     from crossmodalnet.imaging.structures import accepted_inputs, excluded
 
@@ -187,8 +206,10 @@ def _check_early(model: Path, ct: Path | None, mr: Path | None) -> None:
     for name, scan in (("CT", ct), ("MR", mr)):
         if scan is not None and not os.access(scan, os.R_OK):
             raise DataError(f"{name} {scan}: cannot be read (not there, or no permission)")
+    if series and not any(scan and (scan.is_dir() or is_zipfile(scan)) for scan in (ct, mr)):
+        raise UsageError("--series chooses in a folder or zip archive of DICOM, but no scan is one")
     if not any(os.access(path, os.F_OK) for path in (model, model / CARD) if not path.is_dir()):
-        raise DataError(f"{model / CARD} {NO_MODEL}")
+        raise DataError(no_model(model / CARD))
     problem = ""
     with suppress(Exception), ExitStack() as stack:  # loading a damaged model says what is wrong with it
         packed = stack.enter_context(ZipFile(model)) if model.is_file() else None

@@ -3,6 +3,7 @@
 import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class CrossModalNetError(Exception):
@@ -39,17 +40,22 @@ class InterruptedRunError(CrossModalNetError):
     exit_code = 75
 
 
+def no_model(file: str | Path) -> str:
+    """Say that a file of a model is missing, what a model is, and which folders below are models."""
+    below = sorted(Path(file).parent.glob("*/card.json")) or sorted(Path(file).parent.glob("*/*/card.json"))
+    hint = f" (is it {' or '.join(str(card.parent) for card in below[:3])}?)" if below else ""
+    return (
+        f"{file} not found{hint}: a model is a folder that `crossmodalnet export` has written, or a file that "
+        "`crossmodalnet models pack` has written"
+    )
+
+
 def did_you_mean(word: str, known: Iterable[str], ask: str = "did you mean {}? ") -> str:
     """Propose the closest known word, whatever its case and with O for 0; empty without one."""
     spelled = {name.lower().replace("0", "o"): name for name in known}
     close = get_close_matches(word.lower().replace("0", "o"), spelled, n=1)
     return ask.format(spelled[close[0]]) if close else ""
 
-
-NO_MODEL = (
-    "not found: --model takes a folder that `crossmodalnet export` has written, or a file that `crossmodalnet models "
-    "pack` has written"
-)
 
 # errno values, words in messages (C++ and Rust libraries lose errno), problem, remedy.
 _PROBLEMS: tuple[tuple[set[int], tuple[str, ...], str, str], ...] = (

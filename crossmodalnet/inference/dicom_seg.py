@@ -27,6 +27,11 @@ CODES: dict[str, tuple[str, str, str]] = {
     "PA": ("81040000", SCT, "Pulmonary artery"),
 }
 UTF_8 = "ISO_IR 192"
+# Required, but may be empty.
+PATIENT_AND_STUDY = (
+    "PatientID", "PatientName", "PatientBirthDate", "PatientSex",
+    "AccessionNumber", "StudyID", "StudyDate", "StudyTime",
+)  # fmt: skip
 ARTIFICIAL_INTELLIGENCE = ("123109", "DCM", "Artificial Intelligence")
 
 
@@ -53,6 +58,8 @@ def make_seg(labels: Volume, files: Sequence[Path], model: str, identity: str) -
             for source in sources:  # highdicom knows few combinations of character sets; UTF-8 holds all text
                 source.decode()
                 source.SpecificCharacterSet = UTF_8
+                for name in PATIENT_AND_STUDY:
+                    source.setdefault(name, "")
         _check_places(labels, sources)
     except (InvalidDicomError, AttributeError, TypeError) as error:
         raise ValueError(f"the series lacks what a DICOM segmentation refers to ({error})") from error
@@ -99,7 +106,8 @@ def make_seg(labels: Volume, files: Sequence[Path], model: str, identity: str) -
                 series_description="Whole-heart segmentation (research)",
             )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"the series lacks what a DICOM segmentation refers to ({error})") from error
+        what = str(error).rpartition("has no attribute ")[2]
+        raise ValueError(f"the series lacks what a DICOM segmentation refers to ({what})") from error
 
 
 def _check_places(labels: Volume, sources: Sequence[Any]) -> None:

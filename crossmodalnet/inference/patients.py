@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
 
-from crossmodalnet.errors import NO_MODEL, CrossModalNetError, DataError, ResourceError, UsageError, resource_problem
+from crossmodalnet.errors import CrossModalNetError, DataError, ResourceError, UsageError, no_model, resource_problem
 from crossmodalnet.imaging.dicom import DICOM_SUFFIXES, is_dicom_file
 from crossmodalnet.imaging.read import format_of
 from crossmodalnet.inference.predictor import Predictor
@@ -61,11 +61,11 @@ def load_predictor(models: Sequence[Path], device: str) -> Predictor:
     UsageError for an unknown device, ResourceError for one that is not there, DataError for an unusable model.
     """
     if device not in DEVICES:
-        raise UsageError(f"--device must be {', '.join(DEVICES)}, got {device}")
+        raise UsageError(f"--device must be {', '.join(DEVICES)} (cuda: the GPU), got {device}")
     try:
         return Predictor.load(*models, device=find_device(device, "--device"))
     except FileNotFoundError as error:
-        raise DataError(f"{error.filename} {NO_MODEL}") from error
+        raise DataError(no_model(error.filename)) from error
     except ValueError as error:
         raise DataError(str(error)) from error
     except OSError as error:

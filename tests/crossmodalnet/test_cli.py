@@ -90,19 +90,20 @@ def test_cohort(model: Path, tmp_path: Path, run: Run) -> None:
     ("arguments", "code", "says"),
     [
         ((), 2, "give --ct, --mr or both"),
-        (("--ct", "CT", "--labels", "roman"), 2, "--labels must be mmwhs or index or totalsegmentator"),
+        (("--ct", "CT", "--labels", "mmwh"), 2, "got mmwh; did you mean mmwhs?"),
+        (("--ct", "CT", "--series", "3"), 2, "--series chooses in a folder or zip archive of DICOM"),
         (("--ct", "CT", "--box", "1 2 3"), 2, "--box must be six numbers"),
         (("--ct", "CT", "--cohort", "t.csv"), 2, "--cohort replaces"),
         (("--cohort", "t.csv", "--json"), 2, "--json prints the record of one patient"),
         (("--ct", "CT", "--model", "MODEL", "--model", "MODEL"), 3, "is the same model as"),
-        (("--ct", "CT", "--device", "abacus"), 2, "--device must be auto, cpu, cuda, got abacus"),
+        (("--ct", "CT", "--device", "abacus"), 2, "cuda (cuda: the GPU), got abacus"),
         (("--ct", "nowhere.nii.gz", "--box", BOX), 3, "nowhere.nii.gz: cannot be read"),
         (("--ct", "CT"), 3, "has no atlases to find the heart with: give the heart ROI"),
         (("--ct", "CT", "--box", "500 500 500 600 600 600"), 3, "lies outside of the scan"),
         (("--ct", "CT", "--mr", "CT", "--box", BOX), 3, "the same scan"),
         (("--ct", "CT", "--mr", "CT", "--box", BOX), 3, "mr_likeness is null): export it again"),
         (("--ct", "CT", "--box", BOX, "--out", "CT/out"), 4, "cannot be written"),
-        (("--ct", "CT", "--model", "nothing"), 3, "nothing/card.json not found: --model takes a folder"),
+        (("--ct", "CT", "--model", "nothing"), 3, "nothing/card.json not found: a model is a folder"),
     ],
 )
 def test_mistakes(model: Path, ct: Path, run: Run, arguments: tuple[str, ...], code: int, says: str) -> None:
@@ -127,11 +128,11 @@ def test_scans_that_the_card_excludes_are_rejected_before_the_model_is_loaded(
     arguments = ("predict", "--model", model, "--out", tmp_path / "out")
     run(*arguments, "--mr", card, code=3, says="this model segments CT + MR, got MR")
     run(*arguments, "--mr", card, "--ct", card, code=4, says="crossmodalnet.inference.patients")
-    run(*arguments[:2], tmp_path.parent, *arguments[3:], "--ct", card, code=3, says="card.json not found: --model")
+    run(*arguments[:2], tmp_path.parent, *arguments[3:], "--ct", card, code=3, says="card.json not found (is it ")
 
 
 def test_models_show(model: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = run("models", "show", model)
+    shown = run("models", model)
     for text in ("resenc_unet", "CT + MR or CT or MR", "not recorded", "1 for training, 1 for", "0.500", "needs --box"):
         assert text in shown
     monkeypatch.chdir(tmp_path)

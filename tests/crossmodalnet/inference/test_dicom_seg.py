@@ -94,6 +94,7 @@ def test_names_in_any_character_set_are_kept(charset: Any, name: str, made: Made
     for file in files:
         source = pydicom.dcmread(file)
         source.SpecificCharacterSet, source.PatientName = charset, name
+        del source.PatientBirthDate, source.StudyID  # empty in the SEG
         source.save_as(file)
     make_seg(labels, files, "m", "one").save_as(tmp_path / "seg.dcm")
     assert pydicom.dcmread(tmp_path / "seg.dcm").PatientName == name
@@ -107,7 +108,7 @@ def test_incomplete_series_are_rejected(made: Made) -> None:
         make_seg(Volume(np.zeros(SHAPE, np.uint8), labels.affine), files, "m", "one")
     for file in files:
         bare = pydicom.dcmread(file)
-        del bare.FrameOfReferenceUID
+        del bare.StudyInstanceUID
         bare.save_as(file)
-    with pytest.raises(ValueError, match="lacks what a DICOM segmentation refers to"):
+    with pytest.raises(ValueError, match=r"lacks what a DICOM segmentation refers to \('StudyInstanceUID'\)"):
         make_seg(labels, files, "m", "one")
