@@ -159,13 +159,6 @@ def _warn(params: "Params") -> None:
 
 
 def _table(title: str, header: list[str], rows: list[list[str]]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    from crossmodalnet.io.console import plain_table
 
-    table = Table(title=title or None, title_justify="left", show_edge=False)
-    for name in header:
-        table.add_column(name, overflow="fold", min_width=len(name), no_wrap=name == "key")
-    for row in rows:
-        table.add_row(*map(escape, row))
-    Console().print(table if rows else title)
+    typer.echo("\n".join(filter(None, (title, plain_table(header, rows) if rows else ""))))

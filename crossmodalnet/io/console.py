@@ -57,7 +57,7 @@ def plain_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in header:
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", min_width=len(name), no_wrap=name == "key")
     for row in rows:
         table.add_row(*row)
     text = StringIO()

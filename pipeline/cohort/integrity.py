@@ -67,6 +67,8 @@ Reports = dict[str, tuple[Inspection, Inspection]]
 
 def require_sound(findings: list[Finding]) -> None:
     """Log warnings, or raise DataError with all findings if one is an error."""
+    # CT and MR may share a label map.
+    findings = list({(f.severity, f.file or f.case, f.what): f for f in reversed(findings)}.values())
     num_errors = sum(finding.severity == "error" for finding in findings)
     summary = f"integrity check: {count(num_errors, 'error')}, {count(len(findings) - num_errors, 'warning')}"
     if num_errors:
@@ -80,8 +82,7 @@ def require_sound(findings: list[Finding]) -> None:
 def table(findings: list[Finding]) -> str:
     """Render findings as wrapped text: errors first, the likely cause first, and repeated findings once."""
     groups: dict[tuple[str, str, str, bool], list[Finding]] = {}
-    once = {(f.severity, f.file or f.case, f.what): f for f in reversed(findings)}
-    for finding in sorted(once.values(), key=lambda f: (_natural(f.case), f.file, f.what)):
+    for finding in sorted(findings, key=lambda f: (_natural(f.case), f.file, f.what)):
         is_general = finding.case in GENERAL
         what = finding.kind or _alike(finding.what)
         key = (finding.severity, what, _alike(finding.remedy), is_general and not finding.file)

@@ -30,13 +30,8 @@ def subjects() -> list[tuple[Volume, Volume]]:
 
 
 @pytest.fixture(scope="module")
-def label_maps(subjects: list[tuple[Volume, Volume]]) -> list[Volume]:
-    return [label for _, label in subjects]
-
-
-@pytest.fixture(scope="module")
-def hearts(label_maps: list[Volume]) -> list[ValueMap]:
-    return [measure_values([label.data], label.affine) for label in label_maps]
+def hearts(subjects: list[tuple[Volume, Volume]]) -> list[ValueMap]:
+    return [measure_values([label.data], label.affine) for _, label in subjects]
 
 
 def test_volumes_and_touching_areas_over_slabs() -> None:
@@ -70,8 +65,8 @@ def test_any_two_exchanged_structures_are_noticed_and_named(hearts: list[ValueMa
         assert exchanged_reading(values, codes) == (a, b)
 
 
-def test_heights_of_a_turned_head_and_of_a_whole_aorta(label_maps: list[Volume]) -> None:
-    for label in label_maps:
+def test_heights_of_a_turned_head_and_of_a_whole_aorta(subjects: list[tuple[Volume, Volume]]) -> None:
+    for _, label in subjects:
         upside_down = np.diag([1.0, 1.0, -1.0, 1.0]) @ label.affine
         assert contradictions(measure_values([label.data], upside_down), INDEX) == [UPSIDE_DOWN]
         x, y, z = label.grid.to_world(np.indices(label.data.shape).reshape(3, -1)).reshape(3, *label.data.shape)

@@ -80,6 +80,8 @@ def test_sizes_in_metres_and_label_maps_as_images_are_errors(tmp_path: Path) -> 
     found = inspected(tmp_path, np.resize(NOISE, (33, 33, 33)), "image", np.diag([2e-3, 2e-3, 2e-3, 1.0]))
     assert whats(found) == ["error: is 0.066 x 0.066 x 0.066 mm, smaller than any heart"]
     label = make_subject(Modality.MR, 5.0, 4, 0)[1]
+    [odd] = inspected(tmp_path, to_codes(label.data), "label", label.affine * 0.4).findings
+    assert "check the spacing in the header" in odd.remedy
     path = tmp_path / "label.nii.gz"
     nib.save(nib.Nifti1Image(to_codes(label.data), label.affine), path)
     assert "error: image has 8 grey levels, as a label map or a mask" in whats(
@@ -139,7 +141,8 @@ def test_grids_are_compared() -> None:
         (-1024.0, 30000.0, Modality.CT, None),
         (-1e33, 1e33, Modality.CT, "CT has values from -1e+33 to 1e+33, beyond 65536 HU"),
         (-1024.0, 1e6, Modality.CT, "beyond 65536 HU"),
-        (0.0, 3071.0, Modality.CT, "CT has no voxel below -300 HU (0 is the least)"),
+        (0.0, 900.0, Modality.CT, "CT has no voxel below -300 HU (0 is the least): is it in HU, and is it a CT?"),
+        (0.0, 3071.0, Modality.CT, "if its values are HU + 1024 (stored without intercept), subtract 1024"),
         (0.0, 1e6, Modality.MR, None),
         (-1024.0, 3071.0, Modality.MR, "MR has voxels down to -1024"),
     ],
@@ -147,4 +150,4 @@ def test_grids_are_compared() -> None:
 def test_values_unlike_the_modality(low: float, high: float, modality: Modality, says: str | None) -> None:
     found = unlike_modality(low, high, modality)
     assert (found is None) == (says is None)
-    assert says is None or (found is not None and says in found[0])
+    assert says is None or (found is not None and says in ": ".join(found))

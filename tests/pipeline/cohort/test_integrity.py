@@ -88,13 +88,14 @@ def test_errors_raise_with_all_findings() -> None:
 def test_repeated_findings_are_one_row_and_causes_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     rows = [Finding("error", f"unknown codes {n}, 7", "set data.labels", f"row {n}", f"{n}.nii") for n in range(2, 18)]
+    rows += [Finding("error", f"copy of {n}", "keep one", n, kind=f"copy of {n}") for n in ("ct_1", "mr_1")]
     follows = Finding("error", "AO in no label map", "set data.missing", "all")
     cause = Finding("warning", "label 'heart' is none of our structures", "name it", "table", "dataset.json")
     lines = table([follows, *rows, cause, finding("warning", "ct_3", "word " * 40)]).splitlines()
     assert lines[:2] == ["error x16 row 2, 2.nii: unknown codes 2, 7", "    -> set data.labels"]
     assert "and 7 more" in lines[2]
     assert [line.split(":")[0] for line in lines if line[0] != " "][1:] == [
-        "error all", "warning table, dataset.json", "warning ct_3, [file]",
+        "error ct_1", "error mr_1", "error all", "warning table, dataset.json", "warning ct_3, [file]",
     ]  # fmt: skip
     assert max(map(len, lines)) <= 80
     assert " ".join(" ".join(lines).split()).count("word") == 40

@@ -167,6 +167,8 @@ def test_what_is_wrong_with_all_scans_is_one_error(tmp_path: Path) -> None:
         save(tmp_path / f"{number}-seg.nii", data, affine)
     [found] = [found for found in check(path) if "against its image" in found[3]]
     assert found[:2] == ("error", "table")
+    path.write_text("\n".join([*lines[:4], "B,mr,3-seg.nii,3.nii"]))
+    assert ("error", "row 5 (mr_B)", "3-seg.nii", "image and label map seem to be exchanged") in check(path)
     path.write_text("\n".join(lines).replace("B,ct", "B,x").replace("B,mr", "B,ct").replace("B,x", "B,mr"))
     assert ("warning", "row 5 (ct_B)", "", "CT and MR seem to be exchanged") in check(path)
     path.write_text("\n".join(lines).replace(",ct,", ",x,").replace(",mr,", ",ct,").replace(",x,", ",mr,"))

@@ -74,6 +74,8 @@ def test_invalid_arguments_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(UsageError, match=message):
             params_for(path, labels, [], section={})
+    with pytest.raises(UsageError, match=r"'A0': did you mean AO\?"):
+        params_for(table, None, ["A0"], section={})
 
 
 def test_a_path_of_the_command_line_is_no_parameter() -> None:

@@ -59,7 +59,6 @@ def test_empty_lines_keep_row_numbers(read: Read) -> None:
 HEADERS = {
     "missing column": ("patient,modalty,image,label", "column modality is missing: has patient, modalty, image"),
     "semicolons": (HEADER.replace(",", ";"), "columns are separated by ';', not by commas"),
-    "tabs": (HEADER.replace(",", "\t"), "columns are separated by tabs"),
     "twice": ("patient,modality,image,label,label", "column label twice"),
     "slip of the pen": ("patient,modality,image,lable,role", "unknown column lable"),
 }
