@@ -147,10 +147,10 @@ class Predictor:
         scans = {name: read_with_header(scan, name, series) for name, scan in given.items() if scan is not None}
         for modality, (volume, header) in scans.items():
             flags += qc.scan_flags(volume, modality)
-            flags += qc.cohort_flags(modality, header.maker, [card.cohort for card in self.cards])
+            flags += qc.cohort_flags(modality, header.tags, [card.cohort for card in self.cards])
             flags += [QualityFlag(Flag.HEADER, f"{modality.name}: {note}") for note in header.notes_as(modality.name)]
-        flags += qc.patient_flags([header.patient for _, header in scans.values()])
-        qc.check_exchanged({name: (volume, header.modality) for name, (volume, header) in scans.items()})
+        flags += qc.patient_flags([header.tags for _, header in scans.values()])
+        qc.check_exchanged({name: (volume, header.tags) for name, (volume, header) in scans.items()})
         original = [scans[name][0] if name in scans else None for name in given]
         ct_scan, mr_scan = original
         # Registration and networks need right angles; label maps return to the scans' own grids.
