@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -157,16 +158,14 @@ def check_scans(
 def _exchanged_modalities(findings: list[Finding], scans: list[Scan]) -> list[Finding]:
     """Replace the findings on a patient's CT and MR that each look like the other, and on a cohort of such scans."""
     odd = {finding.case for finding in findings if finding.kind == inspect.OTHER_MODALITY}
-    people: dict[str, dict[Modality, Scan]] = {}
-    for scan in scans:
-        people.setdefault(scan.patient or scan.name, {})[scan.modality] = scan
     what, remedy = "CT and MR seem to be exchanged", "exchange them in the column modality, or the channels' names"
     if odd and all(scan.title in odd for scan in scans) and len({scan.modality for scan in scans}) > 1:
         exchanged, new = odd, [Finding("error", f"{what} in all scans", remedy, "table")]
     else:
-        both = [own for own in people.values() if len(own) > 1 and {scan.title for scan in own.values()} <= odd]
-        exchanged = {scan.title for own in both for scan in own.values()}
-        new = [Finding("warning", what, remedy, own[Modality.CT].title) for own in both]
+        num_odd = Counter(scan.patient for scan in scans if scan.patient and scan.title in odd)
+        both = [scan for scan in scans if num_odd[scan.patient] > 1]
+        exchanged = {scan.title for scan in both}
+        new = [Finding("warning", what, remedy, scan.title) for scan in both if scan.modality is Modality.CT]
     return [f for f in findings if f.case not in exchanged or f.kind != inspect.OTHER_MODALITY] + new
 
 
@@ -258,17 +257,12 @@ def _set_findings(scans: list[Scan], known_as: Callable[[Path], str], needs_labe
     for name in sorted({name for name in names if names.count(name) > 1}):
         what = f"duplicate subject {name}: both a training and a test case"
         yield Finding("error", what, "keep one of the two, or give one another number", name)
-    if needs_labels:
-        yield from _count_findings(scans)
-
-
-def _count_findings(scans: list[Scan]) -> Iterator[Finding]:
     ct, mr = (sum(s.modality is m and bool(s.image and s.label) for s in scans) for m in Modality)
     what = f"modality count mismatch: {ct} labelled CT, {mr} labelled MR subjects"
-    if min(ct, mr) < MIN_LABELLED:
+    if needs_labels and min(ct, mr) < MIN_LABELLED:
         remedy = f"at least {MIN_LABELLED} of each are needed, to train, validate and test"
         yield Finding("error", what, remedy, "all")
-    elif ct != mr:
+    elif needs_labels and ct != mr:
         remedy = "add the missing scans; if there are none, leave it so: an MR may be in several pairs, or in none"
         yield Finding("warning", what, remedy, "all")
 
