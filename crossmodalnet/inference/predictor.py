@@ -166,7 +166,7 @@ class Predictor:
         for modality, (volume, header) in scans.items():
             flags += scan_flags(volume, modality)
             flags += cohort_flags(modality, header.maker, [card.cohort for card in self.cards])
-            flags += [QualityFlag(Flag.HEADER, f"{modality.name}: {note}") for note in header.notes]
+            flags += [QualityFlag(Flag.HEADER, f"{modality.name}: {note}") for note in header.notes_as(modality.name)]
         flags += patient_flags([header.patient for _, header in scans.values()])
         check_exchanged({name: (volume, header.modality) for name, (volume, header) in scans.items()})
         original = [scans[name][0] if name in scans else None for name in given]
@@ -186,7 +186,6 @@ class Predictor:
             labels, confidence, agreement = self._segment(ct_volume, moved, box, target.grid, progress, flags, is_given)
             ct_labels, mr_labels = (labels, None) if ct_volume else (None, labels)
             if ct_volume and mr_volume and registered and mr_scan:
-                progress("label map on the MR's grid")
                 straight = resample(labels, ct_volume.grid, "nearest")
                 on_mr = labels_on_mr(straight, mr_volume.grid, registered.transform)
                 mr_labels = resample(on_mr, mr_scan.grid, "nearest")

@@ -14,6 +14,7 @@ from scipy import ndimage
 from skimage.measure import marching_cubes
 from skimage.segmentation import find_boundaries
 
+from crossmodalnet.imaging.inspect import unlike_modality
 from crossmodalnet.imaging.resample import resample
 from crossmodalnet.imaging.structures import ABBREVIATIONS, STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
@@ -83,8 +84,8 @@ def preview(
 
 
 def grey_window(image: Volume, modality: Modality) -> tuple[float, float]:
-    """Return the values shown black and white: HU of soft tissue and contrast, or percentiles of an MR."""
-    if modality is Modality.CT:
+    """Return the values shown black and white: HU of soft tissue and contrast, or percentiles of an MR or odd CT."""
+    if modality is Modality.CT and unlike_modality(float(image.data.min()), 0.0, modality) is None:
         return CT_WINDOW_HU
     inside = image.data[image.data != 0]
     low, high = np.percentile(inside, MR_PERCENTILES) if inside.size else (0.0, 1.0)

@@ -229,7 +229,7 @@ def registration_flags(quality: Quality, fault: str = "") -> list[QualityFlag]:
     problems = [f"registration: {problem}" for problem in implausible(quality)]
     if quality.mi_after <= quality.mi_before:
         problems.insert(0, "registration made MR and CT no more alike than aligning their centres")
-    text = f"the MR seems to be {fault} against the CT: look at both scans; one header may have wrong axes"
+    text = f"the MR fits the CT better if it is {fault}: are the axes in both headers right? Look at both scans"
     return [
         *([QualityFlag(Flag.ORIENTATION, text)] if fault else []),
         *(QualityFlag(Flag.REGISTRATION, problem) for problem in problems),

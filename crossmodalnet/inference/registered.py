@@ -30,8 +30,8 @@ from crossmodalnet.roi.box import Box
 _COARSE_MM = 4.0
 # Around the heart ROI. In wide CTs of three phantoms, margins of 40 and 60 mm gave a higher Dice than 90 or the whole.
 _MARGIN_MM = 50.0
-# Faults of orientation, and the world axes along which they flip an MR.
-_FAULTS = {"mirrored from left to right": (0,), "turned by 180 degrees about the body's long axis": (0, 1)}
+# Faults of orientation, and the world axes along which they flip an MR; none is searched for alike.
+_FAULTS = {"": (), "mirrored from left to right": (0,), "turned by 180 degrees about the body's long axis": (0, 1)}
 # Of an MR without such a fault and the CT around the heart, at 5 mm: mutual information relative to that of the MR as
 # it is (training pairs at most 0.72, with such a fault at least 1.25), and in nats (training pairs at least 0.38, pairs
 # whose registration failed at most 0.2).
@@ -68,7 +68,7 @@ def register_scans(ct: Volume, mr: Volume, config: RegistrationConfig, folder: P
 
 
 def _flipped(ct: Volume, mr: Volume, affine: Path, folder: Path) -> Iterator[tuple[str, Volume]]:
-    """Yield the MR as it is, and coarsely registered without each fault of orientation; see `Registered`."""
+    """Yield the MR as it was registered, and coarsely registered without each fault of orientation."""
     fixed, moving = prepare_ct(ct, _SPACING_MM), prepare_mr(mr, _SPACING_MM)
     yield "", Volume(moving.data, np.linalg.inv(read_affine(affine)) @ moving.affine)
     for fault, axes in _FAULTS.items():
@@ -83,11 +83,11 @@ def _flipped(ct: Volume, mr: Volume, affine: Path, folder: Path) -> Iterator[tup
 def fault_of_orientation(ct: Volume, registered: Registered, box: Box) -> str:
     """Name the fault without which the MR would fit the CT better around the heart ROI; empty if there is none."""
     part = prepare_ct(ct.around(*box.grown(_AROUND_MM).ends_mm), _SPACING_MM)
-    best = dict.fromkeys(("", *_FAULTS), 0.0)
+    best = dict.fromkeys(_FAULTS, 0.0)
     for fault, mr in registered.flipped:
         moved = resample(mr, part.grid, "linear").data
         best[fault] = max(best[fault], mutual_information(part.data.ravel(), moved.ravel()))
-    likely = max(_FAULTS, key=best.__getitem__)
+    likely = max(best, key=best.__getitem__)
     return likely if best[likely] > max(_FAULT_NATS, _FAULT_RATIO * best[""]) else ""
 
 

@@ -1,9 +1,10 @@
 """Read scans from paths, images or arrays as checked volumes."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -23,15 +24,6 @@ Scan = Any
 MIN_VOXELS_PER_AXIS = 8
 
 
-class Header(NamedTuple):
-    """Notes on a scan's header, and as in `UntrustedImage` what DICOM says; empty if unknown."""
-
-    notes: tuple[str, ...] = ()
-    modality: str = ""
-    maker: str = ""
-    patient: Mapping[str, str] = {}
-
-
 def read_volume(scan: Scan, modality: Modality, series: Sequence[str] = ()) -> tuple[Volume, tuple[str, ...]]:
     """Read and check a scan: float32 voxels (CT: HU), and notes on its header.
 
@@ -48,23 +40,22 @@ def read_volume(scan: Scan, modality: Modality, series: Sequence[str] = ()) -> t
     >>> ct.data.dtype, ct.spacing_mm, notes
     (dtype('float32'), (3.0, 3.0, 3.0), ())
     """
-    volume, header = read_with_header(scan, modality, series)
-    return volume, header.notes
+    volume, file = read_with_header(scan, modality, series)
+    return volume, file.notes_as(modality.name)
 
 
-def read_with_header(scan: Scan, modality: Modality, series: Sequence[str]) -> tuple[Volume, Header]:
-    """Read and check a scan as `read_volume` does, and return what its header says."""
+def read_with_header(scan: Scan, modality: Modality, series: Sequence[str]) -> tuple[Volume, UntrustedImage]:
+    """Read and check a scan as `read_volume` does, and return what its header says, without image."""
     name = f"{modality.name} {scan}" if isinstance(scan, str | os.PathLike) else modality.name
-    header = Header()
+    file = UntrustedImage(None, np.zeros(3))
     try:
-        if isinstance(scan, str | os.PathLike):
-            file = read_scan(Path(scan), series=series, modality=modality.name)
-            header = Header(file.notes_as(modality.name), file.modality, file.maker, file.patient)
-            return _checked(*_of_untrusted(file)), header
-        return _checked(*_parts(scan)), header
+        if not isinstance(scan, str | os.PathLike):
+            return _checked(*_parts(scan)), file
+        file = read_scan(Path(scan), series=series, modality=modality.name)
+        return _checked(*_of_untrusted(file)), replace(file, image=None)
     except ValueError as error:
         remedy = f": {COPY_AGAIN}" if is_damaged(str(error)) and "again" not in str(error) else ""
-        raise ValueError(f"{name}: {'; '.join([f'{error}{remedy}', *header.notes])}") from error
+        raise ValueError(f"{name}: {'; '.join([f'{error}{remedy}', *file.notes_as(modality.name)])}") from error
 
 
 def _parts(scan: Scan) -> tuple[Any, Any, Any]:

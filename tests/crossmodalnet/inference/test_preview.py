@@ -8,7 +8,7 @@ from scipy.ndimage import binary_erosion
 
 from crossmodalnet.imaging.structures import STRUCTURES, Modality
 from crossmodalnet.imaging.volume import Grid, Volume
-from crossmodalnet.inference.preview import PAPER, Side, preview, surfaces
+from crossmodalnet.inference.preview import CT_WINDOW_HU, PAPER, Side, grey_window, preview, surfaces
 from crossmodalnet.roi.box import Box
 
 # The world is RAS: x grows to the patient's right, y to the front, z to the head.
@@ -97,7 +97,7 @@ def test_planes_are_radiological() -> None:
     labels = np.zeros(GRID.shape, np.uint8)
     labels[10:30, 20:28, 5:28], labels[10:30, 2:10, 5:28], labels[10:30, 2:28, 30:45] = 1, 2, 3
     labels[32:38, 2:28, 5:28] = 4
-    image = Volume(np.full(GRID.shape, -150, np.float32), GRID.affine)
+    image = Volume(np.full(GRID.shape, -1000, np.float32), GRID.affine)
     box = Box((0.0, 0.0, 0.0), (40.0, 30.0, 50.0))
     shown = np.asarray(preview(image, Volume(labels, GRID.affine), Modality.CT, box), float)
     # Panels of 90 x 80 x 100 mm, 3.6 pixels each, and gaps of 6 pixels.
@@ -113,6 +113,13 @@ def test_planes_are_radiological() -> None:
     assert place("axial", front)[0] < place("axial", back)[0] - 20
     assert place("axial", right)[1] < place("axial", front)[1] - 20
     assert place("coronal", right)[1] < place("coronal", top)[1] - 20
+
+
+def test_window_of_ct_and_of_what_is_not_in_hu() -> None:
+    hu = np.linspace(-1000, 1000, 2001, dtype=np.float32).reshape(3, 23, 29)
+    assert grey_window(Volume(hu, GRID.affine), Modality.CT) == CT_WINDOW_HU
+    low, high = grey_window(Volume(hu + 1024, GRID.affine), Modality.CT)
+    assert (low, high) == pytest.approx((44, 2014), abs=2)
 
 
 def test_titles_and_names() -> None:
