@@ -35,8 +35,11 @@ MIN_LABELLED = 3
 # Findings on the table explain those on its rows; those on the whole cohort often follow from them.
 GENERAL = {"table": 0, "row 1": 0, "all": 2}
 MAX_NAMED = 8
-# Kinds that are the whole cohort's: if all label maps have structures exchanged, or so large a share is misplaced.
-SYSTEMATIC, MOST = (inspect.EXCHANGED, inspect.MISPLACED), 0.8
+# Kinds that are the whole cohort's where so large a share of its label maps have them, and the remedy.
+SYSTEMATIC = {
+    inspect.EXCHANGED: (1.0, "exchange the values of these two in data.labels"),
+    inspect.MISPLACED: (0.8, "mend what wrote the label maps or their headers, and write all of them again"),
+}
 MISFIT_REMEDY = (
     "look at the picture of `crossmodalnet data check`; name the label map of this scan, or mend origin and axes in "
     "the header of the wrong file"
@@ -172,12 +175,10 @@ def _exchanged_modalities(findings: list[Finding], scans: list[Scan]) -> list[Fi
 def _systematic(findings: list[Finding], reports: Reports) -> list[Finding]:
     """Make one error of what has one cause: all label maps with two structures exchanged, or most misplaced."""
     num = sum(bool(label.volumes_ml) for _, label in reports.values())
-    for kind in {finding.kind for finding in findings if finding.kind.startswith(SYSTEMATIC)}:
+    for kind in {finding.kind for finding in findings if finding.kind.startswith(tuple(SYSTEMATIC))}:
         alike = [finding for finding in findings if finding.kind == kind]
-        remedy = "mend what wrote the label maps or their headers, and write all of them again"
-        if kind != inspect.MISPLACED:
-            remedy = "exchange the values of these two in data.labels"
-        if len(alike) >= max(MIN_LABELLED, num * (MOST if kind == inspect.MISPLACED else 1)):
+        share, remedy = SYSTEMATIC[kind.partition(" ")[0]]
+        if len(alike) >= max(MIN_LABELLED, share * num):
             error = Finding("error", f"in {len(alike)} of {num} label maps: {alike[0].what}", remedy, "table")
             findings = [*(finding for finding in findings if finding not in alike), error]
     return findings
