@@ -1,7 +1,7 @@
 """`crossmodalnet params`: show, explain and set the parameters."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -41,17 +41,13 @@ def explain(key: Annotated[str, typer.Argument(help="key or section, for instanc
     known = {k.name: k for k in keys(Params())}
     rows = [k for name, k in known.items() if not key or name == key or name.startswith(f"{key}.")]
     # Without its section, as in `lr` for `train.lr`.
-    rows = rows or [known[name] for name in _shortest_first(known) if f".{key}." in f".{name}."]
+    rows = rows or [k for k in sorted(known.values(), key=lambda k: k.name.count(".")) if f".{key}." in f".{k.name}."]
     if not rows:
         hint = did_you_mean(key.rpartition(".")[2], [name.rpartition(".")[2] for name in known])
         raise UsageError(f"no key {key!r}; {hint}`crossmodalnet params explain` lists all")
     _table(
         "", ["key", "meaning", "allowed", "default"], [[k.name, k.description, k.kind, to_yaml(k.value)] for k in rows]
     )
-
-
-def _shortest_first(names: Iterable[str]) -> list[str]:
-    return sorted(names, key=lambda name: name.count("."))
 
 
 @app.command()
@@ -142,12 +138,11 @@ def _has(raw: Mapping[str, Any], name: str) -> bool:
 
 
 def _write(text: str) -> None:
-    """Replace params.yaml atomically."""
+    from crossmodalnet.io.outputs import whole_file
     from pipeline.runtime.paths import PARAMS
 
-    temporary = PARAMS.with_suffix(".tmp")
-    temporary.write_text(text, "utf-8")
-    temporary.replace(PARAMS)
+    with whole_file(PARAMS) as temporary:
+        temporary.write_text(text, "utf-8")
 
 
 def _warn(params: "Params") -> None:

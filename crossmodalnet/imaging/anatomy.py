@@ -210,7 +210,7 @@ def misfit(image: NDArray[np.float32], labels: NDArray[np.uint8], affine: NDArra
     if best_sharpness >= FITS_CLEARLY and best - given > max(GAIN_NATS, GAIN_SHARE * given):
         return f"{how} against its image"
     least = FITS if len(np.unique(labels[labels > 0])) >= MANY_STRUCTURES else FEW_FIT
-    return "does not fit its image" if sharpness < least else ""
+    return "does not fit its image (another patient's?)" if sharpness < least else ""
 
 
 def _informations(image: NDArray[np.float32], labels: Sequence[NDArray[np.float32]]) -> list[float]:

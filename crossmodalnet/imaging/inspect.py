@@ -307,14 +307,9 @@ def _meaning_findings(values: anatomy.ValueMap, codes: LabelCodes, wrong: list[s
     """List signs, besides those in `wrong`, that values are read as other structures than they stand for."""
     findings = []
     if odd := anatomy.implausible_volumes(values, codes):
-        remedy = "check the spacing and the values' meaning with the picture of `crossmodalnet data check`"
-        volumes = anatomy.structure_volumes(values, codes)
-        num_small = sum(volume < anatomy.PLAUSIBLE_ML[name][0] for name, volume in volumes.items())
-        if 2 * max(num_small, len(odd) - num_small) > len(volumes) > 2:
-            size = "small" if num_small else "large"
-            remedy = f"check the spacing in the header (cm? 1 mm assumed?): most structures are too {size}"
-        what = f"volumes of no adult heart: {', '.join(odd)}"
-        findings.append(Finding("warning", what, remedy, kind="volumes"))
+        remedy = "if most are too small or too large, mend the spacing in the header (cm? 1 mm assumed?); else look at"
+        remedy += " the values' meaning in the picture of `crossmodalnet data check`"
+        findings.append(Finding("warning", f"volumes of no adult heart: {', '.join(odd)}", remedy, kind="volumes"))
     if wrong:
         why = f"as {codes.title}, {wrong[0]}"
         exchanged = " and ".join(anatomy.exchanged_reading(values, codes) or ())

@@ -1,6 +1,5 @@
 """Read the text and cells of a user's CSV within bounds; errors name the row."""
 
-import difflib
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -107,9 +106,8 @@ def columns_of(
     for name in unused:
         # A typo in `label` would make the scans unlabelled.
         words = [word for word in absent if word in re.split(r"[^a-z]+", name)]
-        if close := words or difflib.get_close_matches(name, absent, n=1, cutoff=0.6):
-            remedy = f"did you mean {close[0]}? Rename it, or take it out"
-            raise TableError("row 1", f"unknown column {name}", remedy)
+        if hint := did_you_mean(words[0] if words else name, absent):
+            raise TableError("row 1", f"unknown column {name}", f"{hint}Rename it, or take it out")
     return {name: header.index(name) for name in known if name in header}, unused
 
 

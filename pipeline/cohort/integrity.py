@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -34,8 +35,11 @@ MIN_LABELLED = 3
 # Findings on the table explain those on its rows; those on the whole cohort often follow from them.
 GENERAL = {"table": 0, "row 1": 0, "all": 2}
 MAX_NAMED = 8
-# Kinds that are the whole cohort's: if all label maps have structures exchanged, or so large a share is misplaced.
-SYSTEMATIC, MOST = (inspect.EXCHANGED, inspect.MISPLACED), 0.8
+# Kinds that are the whole cohort's where so large a share of its label maps have them, and the remedy.
+SYSTEMATIC = {
+    inspect.EXCHANGED: (1.0, "exchange the values of these two in data.labels"),
+    inspect.MISPLACED: (0.8, "mend what wrote the label maps or their headers, and write all of them again"),
+}
 MISFIT_REMEDY = (
     "look at the picture of `crossmodalnet data check`; name the label map of this scan, or mend origin and axes in "
     "the header of the wrong file"
@@ -157,28 +161,24 @@ def check_scans(
 def _exchanged_modalities(findings: list[Finding], scans: list[Scan]) -> list[Finding]:
     """Replace the findings on a patient's CT and MR that each look like the other, and on a cohort of such scans."""
     odd = {finding.case for finding in findings if finding.kind == inspect.OTHER_MODALITY}
-    people: dict[str, dict[Modality, Scan]] = {}
-    for scan in scans:
-        people.setdefault(scan.patient or scan.name, {})[scan.modality] = scan
     what, remedy = "CT and MR seem to be exchanged", "exchange them in the column modality, or the channels' names"
     if odd and all(scan.title in odd for scan in scans) and len({scan.modality for scan in scans}) > 1:
         exchanged, new = odd, [Finding("error", f"{what} in all scans", remedy, "table")]
     else:
-        both = [own for own in people.values() if len(own) > 1 and {scan.title for scan in own.values()} <= odd]
-        exchanged = {scan.title for own in both for scan in own.values()}
-        new = [Finding("warning", what, remedy, own[Modality.CT].title) for own in both]
+        num_odd = Counter(scan.patient for scan in scans if scan.patient and scan.title in odd)
+        both = [scan for scan in scans if num_odd[scan.patient] > 1]
+        exchanged = {scan.title for scan in both}
+        new = [Finding("warning", what, remedy, scan.title) for scan in both if scan.modality is Modality.CT]
     return [f for f in findings if f.case not in exchanged or f.kind != inspect.OTHER_MODALITY] + new
 
 
 def _systematic(findings: list[Finding], reports: Reports) -> list[Finding]:
     """Make one error of what has one cause: all label maps with two structures exchanged, or most misplaced."""
     num = sum(bool(label.volumes_ml) for _, label in reports.values())
-    for kind in {finding.kind for finding in findings if finding.kind.startswith(SYSTEMATIC)}:
+    for kind in {finding.kind for finding in findings if finding.kind.startswith(tuple(SYSTEMATIC))}:
         alike = [finding for finding in findings if finding.kind == kind]
-        remedy = "mend what wrote the label maps or their headers, and write all of them again"
-        if kind != inspect.MISPLACED:
-            remedy = "exchange the values of these two in data.labels"
-        if len(alike) >= max(MIN_LABELLED, num * (MOST if kind == inspect.MISPLACED else 1)):
+        share, remedy = SYSTEMATIC[kind.partition(" ")[0]]
+        if len(alike) >= max(MIN_LABELLED, share * num):
             error = Finding("error", f"in {len(alike)} of {num} label maps: {alike[0].what}", remedy, "table")
             findings = [*(finding for finding in findings if finding not in alike), error]
     return findings
@@ -258,17 +258,12 @@ def _set_findings(scans: list[Scan], known_as: Callable[[Path], str], needs_labe
     for name in sorted({name for name in names if names.count(name) > 1}):
         what = f"duplicate subject {name}: both a training and a test case"
         yield Finding("error", what, "keep one of the two, or give one another number", name)
-    if needs_labels:
-        yield from _count_findings(scans)
-
-
-def _count_findings(scans: list[Scan]) -> Iterator[Finding]:
     ct, mr = (sum(s.modality is m and bool(s.image and s.label) for s in scans) for m in Modality)
     what = f"modality count mismatch: {ct} labelled CT, {mr} labelled MR subjects"
-    if min(ct, mr) < MIN_LABELLED:
+    if needs_labels and min(ct, mr) < MIN_LABELLED:
         remedy = f"at least {MIN_LABELLED} of each are needed, to train, validate and test"
         yield Finding("error", what, remedy, "all")
-    elif ct != mr:
+    elif needs_labels and ct != mr:
         remedy = "add the missing scans; if there are none, leave it so: an MR may be in several pairs, or in none"
         yield Finding("warning", what, remedy, "all")
 

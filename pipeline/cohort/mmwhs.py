@@ -125,14 +125,12 @@ def lay_out_mmwhs(folder: Path, params: DataConfig, section: str = "data") -> tu
     files = [file for source in sources for file in search.files_of(source)]
     left_out = search.findings()
     if not files:
-        named = f"\n{table(left_out)}" if left_out else ""
-        hint = "write a table of your own data, a row per scan: patient,modality,image,label"
-        if csv := "".join(csv_in(source) for source in sources):
-            named, hint = "", f"give the table of your own data instead{csv}, with data.source: table"
+        csv = "".join(csv_in(source) for source in sources)
+        named = f"\n{table(left_out)}" if left_out and not csv else ""
         raise DataError(
             f"no MM-WHS files in {', '.join(str(source) for source in sources)}: "
             f"looked, at any depth, for names like ct_train_1001_image.nii.gz and mr_train_1001_label.nii.gz{named}"
-            f"\n{hint} (docs/own_data.md)"
+            f"\nof your own data, give a table{csv}: patient,modality,image,label (docs/own_data.md)"
         )
     origins: dict[str, str] = {}
     findings: list[Finding] = []

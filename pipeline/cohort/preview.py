@@ -85,7 +85,7 @@ def _volume_table(reports: Reports, codes: LabelCodes) -> str:
 def _draw(scans: Sequence[Scan], reports: Reports, codes: LabelCodes, findings: Sequence[Finding]) -> list[str]:
     """Draw the structures as the values are read now: those with findings first, both modalities; return the path."""
     cases = {finding.case for finding in findings}
-    sound = [scan for scan in scans if _can_be_drawn(reports.get(scan.name))]
+    sound = [scan for scan in scans if scan.name in reports and _can_be_drawn(*reports[scan.name])]
     chosen = [scan for scan in sound if scan.title in cases][:MAX_DRAWN]
     for modality in Modality:
         if modality not in {scan.modality for scan in chosen}:
@@ -108,10 +108,7 @@ def _draw(scans: Sequence[Scan], reports: Reports, codes: LabelCodes, findings: 
     return wrapped(f"picture of the labels of {', '.join(scan.name for scan in chosen)}: {os.path.relpath(path)}")
 
 
-def _can_be_drawn(report: tuple[Inspection, Inspection] | None) -> bool:
-    if report is None:
-        return False
-    image, label = report
+def _can_be_drawn(image: Inspection, label: Inspection) -> bool:
     faulty = [f for f in (*image.findings, *label.findings) if f.severity == "error" and "label" not in f.what]
     return bool(image.grid and label.grid and label.volumes_ml and not faulty)
 

@@ -92,7 +92,7 @@ def test_a_label_map_that_is_not_its_images_is_noticed(subjects: list[tuple[Volu
     (image, _), (_, other) = subjects[0], subjects[2]
     shape = np.min([image.data.shape, other.data.shape], axis=0)
     both = (data[tuple(slice(n) for n in shape)] for data in (image.data, other.data))
-    assert misfit(*both, axes) == "does not fit its image"
+    assert misfit(*both, axes) == "does not fit its image (another patient's?)"
 
 
 def test_few_structures_are_judged_by_what_there_is(hearts: list[ValueMap]) -> None:

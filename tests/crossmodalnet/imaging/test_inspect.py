@@ -81,7 +81,7 @@ def test_sizes_in_metres_and_label_maps_as_images_are_errors(tmp_path: Path) -> 
     assert whats(found) == ["error: is 0.066 x 0.066 x 0.066 mm, smaller than any heart"]
     label = make_subject(Modality.MR, 5.0, 4, 0)[1]
     [odd] = inspected(tmp_path, to_codes(label.data), "label", label.affine * 0.4).findings
-    assert "check the spacing in the header" in odd.remedy
+    assert "mend the spacing in the header" in odd.remedy
     path = tmp_path / "label.nii.gz"
     nib.save(nib.Nifti1Image(to_codes(label.data), label.affine), path)
     assert "error: image has 8 grey levels, as a label map or a mask" in whats(
