@@ -32,9 +32,9 @@ _COARSE_MM = 4.0
 _MARGIN_MM = 50.0
 # Faults of orientation, and the world axes along which they flip an MR; none is searched for alike.
 _FAULTS = {"": (), "mirrored from left to right": (0,), "turned by 180 degrees about the body's long axis": (0, 1)}
-# Of an MR without such a fault and the CT around the heart, at 5 mm: mutual information relative to that of the MR as
-# it is (13 training pairs at most 0.80, with such a fault at least 1.07), and in nats (training pairs at least 0.4, pairs
-# whose registration failed at most 0.2).
+# Mutual information of an MR without such a fault and the CT around the heart: relative to that of the MR as it is (13
+# training pairs at most 0.80, with such a fault at least 1.07), and in nats (training pairs 0.4 and more, pairs whose
+# registration failed at most 0.2).
 _FAULT_RATIO, _FAULT_NATS = 1.05, 0.2
 _SPACING_MM, _SEARCH_MM, _AROUND_MM = 5.0, 16.0, 20.0
 
