@@ -129,7 +129,7 @@ class Predictor:
 
         Args:
             box: heart ROI in the world of the CT, or of the MR alone; found by the atlases by default.
-            progress: receives each step before it begins, the time left, and notes on short memory.
+            progress: receives each step before it begins, and notes on short memory.
 
         Raises:
             ValueError: a scan cannot be used, no heart is found, or the network needs the other modality.
@@ -272,10 +272,10 @@ class Predictor:
         image = torch.from_numpy(stack_input(sampled[0], sampled[1], intensity))
         if "CT + MR" in self.modalities and (ct is None or mr is None):
             image = without(image, CT if ct is None else MR)
-        progress("network")
         members, windows = [], []
         for number, model in enumerate(self._models, 1):
             name = f"network {number} of {len(self._models)}" if len(self._models) > 1 else "network"
+            progress(name)
 
             def report(text: str, name: str = name) -> None:
                 progress(f"{name}: {text}")

@@ -1,6 +1,7 @@
 """Register the MR of a new patient to the CT, and resample label maps to the MR's grid."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,8 +77,9 @@ def _flipped(ct: Volume, mr: Volume, affine: Path, folder: Path) -> Iterator[tup
         for number, matrix in enumerate(best_candidates(fixed, image, 2, _SEARCH_MM)):
             start = folder / f"flipped{len(axes)}{number}.mat"
             write_affine(matrix, start)
-            found = read_affine(linear("Affine", fixed, image, (100, 50, 0), start, start.with_suffix("")))
-            yield fault, Volume(image.data, np.linalg.inv(found) @ image.affine)
+            with suppress(RuntimeError):  # ANTs fails where nothing fits
+                found = read_affine(linear("Affine", fixed, image, (100, 50, 0), start, start.with_suffix("")))
+                yield fault, Volume(image.data, np.linalg.inv(found) @ image.affine)
 
 
 def fault_of_orientation(ct: Volume, registered: Registered, box: Box) -> str:
