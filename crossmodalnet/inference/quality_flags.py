@@ -182,7 +182,10 @@ def patient_flags(tags: Sequence[Mapping[str, str]]) -> list[QualityFlag]:
 
 
 def heart_flags(heart: RoiEstimate, usual: float | None = None) -> list[QualityFlag]:
-    """Flag atlases that disagree about the heart, or a place less like them than they are like one another (nats)."""
+    """Flag a fault of orientation, atlases that disagree, or a place less like them than they are like one another."""
+    if heart.fault:
+        text = f"the CT looks like the model's training CTs if it is {heart.fault}: are the axes in its header right?"
+        return [QualityFlag(Flag.ORIENTATION, text)]
     texts = []
     if heart.agreement < MIN_ATLAS_AGREEMENT:
         texts.append(f"the atlases put the heart to places that overlap by a Dice of {heart.agreement:.2f} only")

@@ -136,6 +136,8 @@ def test_scans_of_two_patients(ct: dict[str, str], mr: dict[str, str], says: str
 def test_disagreement_of_atlases_and_a_place_unlike_them() -> None:
     box = Box((0.0, 0.0, 0.0), (30.0, 30.0, 30.0))
     assert quality_flags.heart_flags(RoiEstimate(box, 0.375, 0.6), 0.5) == []
+    [flag] = quality_flags.heart_flags(RoiEstimate(box, 0.1, 0.1, "mirrored from left to right"), 0.5)
+    assert flag.flag is Flag.ORIENTATION
     for heart in (RoiEstimate(box, 0.375, 0.59), RoiEstimate(box, 0.37, 0.6), RoiEstimate(box, 0.37, 0.59)):
         [flag] = quality_flags.heart_flags(heart, 0.5)
         assert flag.flag is Flag.HEART_SEARCH
