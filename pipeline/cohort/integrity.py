@@ -76,7 +76,7 @@ def require_sound(findings: list[Finding]) -> None:
     num_errors = sum(finding.severity == "error" for finding in findings)
     summary = f"integrity check: {count(num_errors, 'error')}, {count(len(findings) - num_errors, 'warning')}"
     if num_errors:
-        raise DataError(f"{summary}; nothing was written\n{table(findings)}")
+        raise DataError(f"{summary}\n{table(findings)}")
     if findings:
         logger.warning("%s\n%s", summary, table(findings))
     else:
