@@ -31,9 +31,9 @@ MAX_VOLUME_RATIO = 3.0
 NEIGHBOURHOOD, LEAST_VARIANCE = 5, 1e-3
 # Share of the working grid that both scans cover; in less, a brain reached the likeness of hearts by chance (9 %).
 MIN_COVERED = 0.25
-# On a scale from 0, the likeness by chance, to 1, that of a training pair: an MR below the first in one measure is
-# flagged, below the second in their mean rejected. Measured on phantoms, see docs/results/prediction.md.
-FLAGGED_LIKENESS, REJECTED_LIKENESS = 0.2, 0.15
+# On a scale from 0, the likeness by chance, to 1, that of a training pair (least of 20: 0.78): an MR below the first in
+# one measure is flagged, below the second in their mean rejected. See docs/results/prediction.md.
+FLAGGED_LIKENESS, REJECTED_LIKENESS = 0.5, 0.15
 # Of an MR alone: likeness to the CT atlases over that among them, flagged and rejected (phantoms of both scanners have
 # 0.65 to 1.04, heads 0.25 to 0.32), and the agreement below which it is rejected (0.49 to 0.71, heads 0.15 to 0.39).
 MR_ALONE_SHARES, MR_ALONE_AGREEMENT = (0.5, 0.35), 0.45
