@@ -65,13 +65,12 @@ PARTS = {
     "kernel": ("ConvolutionKernel",),
     "frame of reference": ("FrameOfReferenceUID",),
 }
-# Tags that tell people apart.
-PATIENT = {"PatientID": "ID", "PatientBirthDate": "birth date", "PatientSex": "sex"}
 TAGS = (
     "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Modality", "Rows", "Columns", "NumberOfFrames",
     "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope", "RescaleIntercept",
     "RescaleType", "PhotometricInterpretation", "BitsStored", "HighBit", "ModalityLUTSequence",
-    "Manufacturer", "BodyPartExamined", "ProtocolName", *PATIENT, *(name for names in PARTS.values() for name in names),
+    "Manufacturer", "BodyPartExamined", "ProtocolName",
+    "PatientID", "PatientBirthDate", "PatientSex", *(name for names in PARTS.values() for name in names),
 )  # fmt: skip
 # These may differ from slab to slab of one volume.
 SLABS = ("acquisition", "trigger time", "stack")
@@ -121,11 +120,7 @@ def read_dicom_series(folder: str | os.PathLike[str], series: Sequence[str] = ()
         data = data.astype(np.float64)
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
     notes = (*_notes(frames), *_alternation(data))
-    tags = frames[0].tags
-    found, maker = tags.get("Modality", ""), tags.get("Manufacturer", "")
-    patient = {words: tags[name] for name, words in PATIENT.items() if name in tags}
-    image = nib.Nifti1Image(data, affine)
-    return UntrustedImage(image, spacing_mm, notes, modality=found, maker=maker, patient=patient)
+    return UntrustedImage(nib.Nifti1Image(data, affine), spacing_mm, notes, tags=frames[0].tags)
 
 
 def series_files(folder: str | os.PathLike[str], series: Sequence[str] = (), modality: str = "") -> list[Path]:

@@ -54,17 +54,14 @@ class UntrustedImage:
         image: nibabel's image; voxels are in memory as stored and converted on access.
         pixdim_mm: the three spacings in the header, not repaired, mm.
         notes: a sentence per gap or contradiction in the header, with the assumption made.
-        modality, maker: DICOM's modality (`CT`, `MR` ...) and the scanner's manufacturer; empty if unknown.
-        patient: what DICOM says of the patient: ID, birth date and sex, if known.
+        tags: text of DICOM's tags in the first slice, by keyword, such as Modality; empty for other formats.
     """
 
     image: Any
     pixdim_mm: NDArray[np.float64]
     notes: tuple[str, ...] = ()
     says_orientation: bool = True
-    modality: str = ""
-    maker: str = ""
-    patient: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def grid(self) -> Grid:
@@ -79,9 +76,10 @@ class UntrustedImage:
 
     def notes_as(self, modality: str) -> tuple[str, ...]:
         """Return the notes, plus one if the header contradicts the user's `modality` (`CT` or `MR`)."""
-        if not self.modality or self.modality == modality:
+        found = self.tags.get("Modality", modality)
+        if found == modality:
             return self.notes
-        return (*self.notes, f"DICOM says that it is {self.modality}: taken as {modality}, as it was given")
+        return (*self.notes, f"DICOM says that it is {found}: taken as {modality}, as it was given")
 
 
 def check_num_voxels(shape: Sequence[int]) -> int:

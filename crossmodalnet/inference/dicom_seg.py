@@ -7,6 +7,7 @@ from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
 import numpy as np
+from PIL import ImageColor
 
 import crossmodalnet
 from crossmodalnet.imaging.structures import STRUCTURES
@@ -81,7 +82,7 @@ def make_seg(labels: Volume, files: Sequence[Path], model: str, identity: str) -
             algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
             algorithm_identification=algorithm,
             anatomic_regions=[_code(LEFT_VENTRICLE)] if structure.abbreviation == "Myo" else None,
-            display_color=highdicom.color.CIELabColor.from_rgb(*_rgb(structure.colour)),
+            display_color=highdicom.color.CIELabColor.from_rgb(*ImageColor.getrgb(structure.colour)[:3]),
         )
         for number, structure in enumerate(present, 1)
     ]
@@ -131,8 +132,3 @@ def _code(parts: tuple[str, str, str]) -> Any:
 def _uid(text: str) -> str:
     """Derive a UID from a text (DICOM PS3.5 B.2: 2.25. and the number of a UUID)."""
     return f"2.25.{uuid5(NAMESPACE_OID, f'crossmodalnet {text}').int}"
-
-
-def _rgb(colour: str) -> tuple[int, int, int]:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return red, green, blue

@@ -18,27 +18,9 @@ from crossmodalnet.imaging.resample import resample, sample_image, straightened
 from crossmodalnet.imaging.samples import CT, MR, without
 from crossmodalnet.imaging.structures import Modality, accepted_inputs, excluded
 from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.inference import quality_flags as qc
 from crossmodalnet.inference.model_folder import ATLASES, InferenceConfig, model_folder, read_inference_config
-from crossmodalnet.inference.quality_flags import (
-    Flag,
-    QualityFlag,
-    check_exchanged,
-    cohort_flags,
-    ensemble_agreement,
-    explained,
-    heart_flags,
-    label_flags,
-    likeness_flags,
-    mean_confidence,
-    measure_likeness,
-    mr_alone_flags,
-    mr_label_flags,
-    patient_flags,
-    registration_flags,
-    roi_flags,
-    scan_flags,
-    window_flags,
-)
+from crossmodalnet.inference.quality_flags import Flag, QualityFlag
 from crossmodalnet.inference.registered import Registered, fault_of_orientation, labels_on_mr, register_scans
 from crossmodalnet.inference.scans import Scan, read_with_header
 from crossmodalnet.inference.segment import segment_within_memory
@@ -147,7 +129,7 @@ class Predictor:
 
         Args:
             box: heart ROI in the world of the CT, or of the MR alone; found by the atlases by default.
-            progress: receives each step before it begins, the time left, and notes on short memory.
+            progress: receives each step before it begins, and notes on short memory.
 
         Raises:
             ValueError: a scan cannot be used, no heart is found, or the network needs the other modality.
@@ -164,11 +146,11 @@ class Predictor:
         given = {Modality.CT: ct, Modality.MR: mr}
         scans = {name: read_with_header(scan, name, series) for name, scan in given.items() if scan is not None}
         for modality, (volume, header) in scans.items():
-            flags += scan_flags(volume, modality)
-            flags += cohort_flags(modality, header.maker, [card.cohort for card in self.cards])
+            flags += qc.scan_flags(volume, modality)
+            flags += qc.cohort_flags(modality, header.tags, [card.cohort for card in self.cards])
             flags += [QualityFlag(Flag.HEADER, f"{modality.name}: {note}") for note in header.notes_as(modality.name)]
-        flags += patient_flags([header.patient for _, header in scans.values()])
-        check_exchanged({name: (volume, header.modality) for name, (volume, header) in scans.items()})
+        flags += qc.patient_flags([header.tags for _, header in scans.values()])
+        qc.check_exchanged({name: (volume, header.tags) for name, (volume, header) in scans.items()})
         original = [scans[name][0] if name in scans else None for name in given]
         ct_scan, mr_scan = original
         # Registration and networks need right angles; label maps return to the scans' own grids.
@@ -178,7 +160,7 @@ class Predictor:
         if ct_volume and mr_volume and np.array_equal(ct_volume.data, mr_volume.data):
             raise ValueError("CT and MR are the same scan, voxel for voxel: give one of each, or one alone")
         is_given = box is not None
-        with explained(flags), scratch_folder() as scratch:
+        with qc.explained(flags), scratch_folder() as scratch:
             box, registered = self._locate(ct_volume, mr_volume, box, scratch, progress, flags)
             moved = registered.mr if registered else mr_volume
             target = ct_scan or mr_scan
@@ -189,7 +171,7 @@ class Predictor:
                 straight = resample(labels, ct_volume.grid, "nearest")
                 on_mr = labels_on_mr(straight, mr_volume.grid, registered.transform)
                 mr_labels = resample(on_mr, mr_scan.grid, "nearest")
-                flags += mr_label_flags(mr_labels, labels, self._config.spacing_mm)
+                flags += qc.mr_label_flags(mr_labels, labels, self._config.spacing_mm)
         quality = registered.quality if registered else None
         return Prediction(ct_scan, mr_scan, ct_labels, mr_labels, box, confidence, agreement, quality, tuple(flags))
 
@@ -226,7 +208,7 @@ class Predictor:
         if ct and registered:
             if registered.doubt:
                 progress(f"registration {registered.doubt}")
-            flags += registration_flags(registered.quality, fault_of_orientation(ct, registered, box))
+            flags += qc.registration_flags(registered.quality, fault_of_orientation(ct, registered, box))
         return box, registered
 
     def _register(self, ct: Volume, mr: Volume, folder: Path, box: Box | None) -> Registered:
@@ -260,7 +242,7 @@ class Predictor:
                 f"that among the atlases {usual:.3f} (training CTs of this model: {self.cards[0].origin}): is it a CT "
                 "of the chest? If it is, give the heart ROI (--box)"
             )
-        flags += heart_flags(heart, usual) if ct else mr_alone_flags(heart, usual)
+        flags += qc.heart_flags(heart, usual) if ct else qc.mr_alone_flags(heart, usual)
         return heart.box
 
     def _segment(
@@ -285,31 +267,33 @@ class Predictor:
         ]
         intensity = self.cards[0].intensity
         if sampled[0] and sampled[1] and config.mr_likeness:
-            found = measure_likeness(sampled[0], sampled[1], intensity)
-            flags += likeness_flags(found, config.mr_likeness, can_refuse=not is_given)
+            found = qc.measure_likeness(sampled[0], sampled[1], intensity)
+            flags += qc.likeness_flags(found, config.mr_likeness, can_refuse=not is_given)
         image = torch.from_numpy(stack_input(sampled[0], sampled[1], intensity))
         if "CT + MR" in self.modalities and (ct is None or mr is None):
             image = without(image, CT if ct is None else MR)
-        progress("network")
         members, windows = [], []
         for number, model in enumerate(self._models, 1):
             name = f"network {number} of {len(self._models)}" if len(self._models) > 1 else "network"
-            probabilities, window = segment_within_memory(
-                model, image, config.overlap, report=partial(_report, progress, name)
-            )
+            progress(name)
+
+            def report(text: str, name: str = name) -> None:
+                progress(f"{name}: {text}")
+
+            probabilities, window = segment_within_memory(model, image, config.overlap, report=report)
             members.append(probabilities.numpy())
             windows.append(window)
         mean = np.mean(members, axis=0)
         first = sampled[0] or sampled[1]
         assert first is not None
         labels = restore_labels(mean, first.grid, target)
-        confidence = mean_confidence(mean)
+        confidence = qc.mean_confidence(mean)
         cleaned = Volume(keep_largest_component(labels.data), labels.affine)
-        flags += window_flags([card.patch_size for card in self.cards], windows)
-        flags += roi_flags(box, config.margin_mm, grid)
+        flags += qc.window_flags([card.patch_size for card in self.cards], windows)
+        flags += qc.roi_flags(box, config.margin_mm, grid)
         learnt = {entry.abbreviation for card in self.cards for entry in card.labels}
-        flags += label_flags(labels, cleaned, confidence, max(grid.spacing_mm), learnt)
-        return cleaned if config.keep_largest_component else labels, confidence, ensemble_agreement(members)
+        flags += qc.label_flags(labels, cleaned, confidence, max(grid.spacing_mm), learnt)
+        return cleaned if config.keep_largest_component else labels, confidence, qc.ensemble_agreement(members)
 
 
 def _modalities(card: ModelCard) -> tuple[str, ...]:
@@ -319,10 +303,6 @@ def _modalities(card: ModelCard) -> tuple[str, ...]:
 def _preparation(card: ModelCard, config: InferenceConfig) -> tuple[object, ...]:
     """Collect the settings that an ensemble shares; folds differ in training pairs, and so in likeness."""
     return config.model_copy(update={"heart_likeness": None, "mr_likeness": None}), card.intensity, _modalities(card)
-
-
-def _report(progress: Progress, name: str, text: str) -> None:
-    progress(f"{name}: {text}")
 
 
 def _as_stored(volume: Volume | None) -> Volume | None:

@@ -148,10 +148,11 @@ def scan_flags(volume: Volume, modality: Modality) -> list[QualityFlag]:
     return flags
 
 
-def check_exchanged(scans: Mapping[Modality, tuple[Volume, str]]) -> None:
-    """Reject a CT and an MR that both look like the other modality, by DICOM's modality (text) or else by values."""
+def check_exchanged(scans: Mapping[Modality, tuple[Volume, Mapping[str, str]]]) -> None:
+    """Reject a CT and an MR that both look like the other modality, by DICOM's tags or else by values."""
     signs = []
-    for modality, (volume, header) in scans.items():
+    for modality, (volume, tags) in scans.items():
+        header = tags.get("Modality")
         odd = unlike_modality(float(volume.data.min()), float(volume.data.max()), modality)
         others = {other.name for other in Modality} - {modality.name}
         if header in others:
@@ -162,27 +163,29 @@ def check_exchanged(scans: Mapping[Modality, tuple[Volume, str]]) -> None:
         raise ValueError(f"CT and MR seem to be exchanged ({'; '.join(signs)}): give --ct and --mr the other way round")
 
 
-def cohort_flags(modality: Modality, maker: str, cohorts: Sequence[str | None]) -> list[QualityFlag]:
+def cohort_flags(modality: Modality, tags: Mapping[str, str], cohorts: Sequence[str | None]) -> list[QualityFlag]:
     """Flag a scan of a real scanner, whose manufacturer is known, for models that only phantoms trained."""
+    maker = tags.get("Manufacturer")
     if not maker or set(cohorts) != {PHANTOM}:
         return []
     text = f"{modality.name} is from a scanner ({maker[:40]}), but the model was trained on a {PHANTOM} alone"
     return [QualityFlag(Flag.COHORT, f"{text}: do not rely on the result, and train on real scans (docs/own_data.md)")]
 
 
-def patient_flags(patients: Sequence[Mapping[str, str]]) -> list[QualityFlag]:
-    """Flag scans whose DICOM headers contradict each other about the patient; the headers' words are not repeated."""
-    differing = [
-        name
-        for name in dict.fromkeys(name for patient in patients for name in patient)
-        if len({patient[name].casefold() for patient in patients if name in patient}) > 1
-    ]
-    text = f"CT and MR differ in the patient's {' and '.join(differing)} (DICOM): are both scans of one person?"
+def patient_flags(tags: Sequence[Mapping[str, str]]) -> list[QualityFlag]:
+    """Flag scans whose DICOM tags contradict each other about the patient, without repeating them."""
+    names = {"ID": "PatientID", "birth date": "PatientBirthDate", "sex": "PatientSex"}
+    values = {name: {own[tag].casefold() for own in tags if tag in own} for name, tag in names.items()}
+    differing = " and ".join(name for name, found in values.items() if len(found) > 1)
+    text = f"CT and MR differ in the patient's {differing} (DICOM): are both scans of one person?"
     return [QualityFlag(Flag.PATIENT, text)] if differing else []
 
 
 def heart_flags(heart: RoiEstimate, usual: float | None = None) -> list[QualityFlag]:
-    """Flag atlases that disagree about the heart, or a place less like them than they are like one another (nats)."""
+    """Flag a fault of orientation, atlases that disagree, or a place less like them than they are like one another."""
+    if heart.fault:
+        text = f"the CT looks like the model's training CTs if it is {heart.fault}: are the axes in its header right?"
+        return [QualityFlag(Flag.ORIENTATION, text)]
     texts = []
     if heart.agreement < MIN_ATLAS_AGREEMENT:
         texts.append(f"the atlases put the heart to places that overlap by a Dice of {heart.agreement:.2f} only")

@@ -1,14 +1,11 @@
 """Segment an image on the working grid by a sliding window, within the device's memory."""
 
 import math
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from crossmodalnet.io.console import time_in_words
 from crossmodalnet.networks.common.card import LoadedModel
 from crossmodalnet.networks.common.sliding_window import predict_probabilities
 
@@ -16,7 +13,6 @@ Window = tuple[int, int, int]
 
 # Window edges, voxels: networks downsample up to four times; below 32, the context is too small.
 STEP, SMALLEST = 16, 32
-REPORT_EVERY_S = 10.0
 
 
 def segment(model: LoadedModel, image: Tensor, overlap: float, *, window: Window | None = None) -> Tensor:
@@ -41,16 +37,14 @@ def segment_within_memory(
     """Call `segment`, and halve the windows until one fits into memory; return that window too.
 
     Args:
-        report: receives the time left every ten seconds, and a line for each window that does not fit.
+        report: receives a line for each window that does not fit.
 
     MemoryError if the smallest window does not fit either.
     """
     window = model.card.patch_size
     while True:
-        num_windows = _num_windows(image.shape[1:], window, overlap)
         try:
-            with _time_left_reported(model.network, num_windows, report):
-                return segment(model, image, overlap, window=window), window
+            return segment(model, image, overlap, window=window), window
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -81,35 +75,6 @@ def _takes(network: nn.Module, size: Window) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _num_windows(size: Sequence[int], window: Window, overlap: float) -> int:
-    """Count the windows that MONAI slides over a grid."""
-    counts = []
-    for length, edge in zip(size, window, strict=True):
-        interval = max(1, int(edge * (1 - overlap)))
-        counts.append(max(0, math.ceil((length - edge) / interval)) + 1)
-    return math.prod(counts)
-
-
-@contextmanager
-def _time_left_reported(network: nn.Module, num_windows: int, report: Callable[[str], None]) -> Iterator[None]:
-    start = last = time.monotonic()
-    done = 0
-
-    def after_window(*_: object) -> None:
-        nonlocal done, last
-        done, now = done + 1, time.monotonic()
-        if now - last >= REPORT_EVERY_S and done < num_windows:
-            last = now
-            left = time_in_words((now - start) / done * (num_windows - done))
-            report(f"window {done} of {num_windows}, about {left} left")
-
-    handle = network.register_forward_hook(after_window)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def _text(window: Window) -> str:

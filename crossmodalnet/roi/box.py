@@ -28,6 +28,11 @@ MIN_ATLAS_AGREEMENT = 0.6
 _LEAST_AGREEMENT = 0.5
 # Likeness of a CT and the atlases, relative to that among atlases.
 USUAL_LIKENESS_SHARE = 0.75
+# Faults of orientation, and the world axes along which they flip a scan.
+FAULTS = {"mirrored from left to right": (0,), "turned by 180 degrees about the body's long axis": (0, 1)}
+# Likeness of a CT with such a fault over that among atlases, at most (phantoms of two seeds 0.75, without a fault 0.99
+# and more), and of the CT without it over that with it, at least (1.4; without a fault at most 0.7).
+_FAULTY_SHARE, _FAULT_RATIO = 0.9, 1.1
 
 
 @dataclass(frozen=True)
@@ -79,11 +84,13 @@ class RoiEstimate(NamedTuple):
         box: box of the voxels that at least half of the atlases label; if only some found a likely place, of those.
         likeness: mean mutual information of the image and each registered atlas around the atlas' heart, nats.
         agreement: mean Dice between the warped hearts of all pairs of atlases, 0 to 1; 1 for a single atlas.
+        fault: fault of orientation without which a CT looks like the atlases; empty if there is none.
     """
 
     box: Box
     likeness: float
     agreement: float
+    fault: str = ""
 
 
 def find_roi(
@@ -110,7 +117,8 @@ def find_roi(
     fixed = prepare(image, modality, spacing_mm)
     found = [_place(fixed, atlas, "centre_of_mass" if is_plain else "search") for atlas in atlases]
     usual = likeness_among(atlases) if is_plain and usual is None else usual
-    if is_plain and _is_unusual(found, usual):
+    fault = _fault(fixed, atlases, _summary(found)[0], usual) if is_plain and usual else ""
+    if is_plain and not fault and _is_unusual(found, usual):
         searched = [_place(fixed, atlas, "search") for atlas in atlases]
         best = [max(pair, key=itemgetter(1)) for pair in zip(found, searched, strict=True)]
         # A search fails for single atlases, by chance too: those that find a place as alike as usual then decide.
@@ -121,7 +129,17 @@ def find_roi(
         box = box_of(Volume(votes >= 0.5, fixed.affine))
     except ValueError as error:
         raise ValueError(f"the {len(atlases)} atlases agree on no voxel of the heart") from error
-    return RoiEstimate(box, *_summary(found))
+    return RoiEstimate(box, *_summary(found), fault)
+
+
+def _fault(fixed: Volume, atlases: Sequence[Atlas], likeness: float, usual: float) -> str:
+    """Name the fault of orientation without which a CT is as like the atlases as usual; empty if there is none."""
+    least = max(USUAL_LIKENESS_SHARE * usual, _FAULT_RATIO * likeness)
+    for fault, axes in FAULTS.items() if likeness < _FAULTY_SHARE * usual else ():
+        flipped = Volume(np.ascontiguousarray(np.flip(fixed.data, axes)), fixed.affine)
+        if np.mean([_place(flipped, atlas, "centre_of_mass")[1] for atlas in atlases]) > least:
+            return fault
+    return ""
 
 
 def _place(fixed: Volume, atlas: Atlas, start: Start) -> tuple[NDArray[np.float32], float]:

@@ -212,6 +212,6 @@ def test_missing_orientation_is_noted(name: str, written: Written) -> None:
 @pytest.mark.parametrize("num_slices", [1, 6])
 def test_dicom_modality_is_compared(num_slices: int, image: sitk.Image, series: WriteSeries) -> None:
     found = read_scan(series(image[:, :, :num_slices], t00080060="MR"))
-    assert found.modality == "MR"
+    assert found.tags["Modality"] == "MR"
     assert found.notes_as("MR") == ()
     assert found.notes_as("CT") == ("DICOM says that it is MR: taken as CT, as it was given",)

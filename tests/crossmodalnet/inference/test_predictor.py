@@ -267,11 +267,6 @@ def test_missing_heart_is_reported_before_a_failed_registration(monkeypatch: pyt
         with_atlases(0.4)(ct=scan(), mr=MR)
 
 
-def test_exchanged_scans_are_rejected() -> None:
-    with pytest.raises(ValueError, match=r"seem to be exchanged \(CT has no voxel below -300 .*; MR has voxels down"):
-        predictor()(ct=MR, mr=scan(), box=BOX)
-
-
 def test_full_disk_is_told_from_a_failed_registration(monkeypatch: pytest.MonkeyPatch) -> None:
     failure = RuntimeError("the MR cannot be registered to the CT: from search: exit code 1")
     monkeypatch.setattr(module, "run_alone", Mock(side_effect=failure))

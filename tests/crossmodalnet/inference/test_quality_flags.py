@@ -122,9 +122,9 @@ def test_axes_off_a_right_angle() -> None:
 @pytest.mark.parametrize(
     ("ct", "mr", "says"),
     [
-        ({"ID": "a", "sex": "F"}, {"ID": "A", "birth date": "1950"}, None),
-        ({"ID": "7714", "sex": "F"}, {"ID": "7715", "sex": "M"}, "differ in the patient's ID and sex (DICOM)"),
-        ({"ID": "a"}, {}, None),
+        ({"PatientID": "a", "PatientSex": "F"}, {"PatientID": "A", "PatientBirthDate": "1950"}, None),
+        ({"PatientID": "7714", "PatientSex": "F"}, {"PatientID": "7715", "PatientSex": "M"}, "'s ID and sex (DICOM)"),
+        ({"PatientID": "a"}, {}, None),
     ],
 )
 def test_scans_of_two_patients(ct: dict[str, str], mr: dict[str, str], says: str | None) -> None:
@@ -136,6 +136,8 @@ def test_scans_of_two_patients(ct: dict[str, str], mr: dict[str, str], says: str
 def test_disagreement_of_atlases_and_a_place_unlike_them() -> None:
     box = Box((0.0, 0.0, 0.0), (30.0, 30.0, 30.0))
     assert quality_flags.heart_flags(RoiEstimate(box, 0.375, 0.6), 0.5) == []
+    [flag] = quality_flags.heart_flags(RoiEstimate(box, 0.1, 0.1, "mirrored from left to right"), 0.5)
+    assert flag.flag is Flag.ORIENTATION
     for heart in (RoiEstimate(box, 0.375, 0.59), RoiEstimate(box, 0.37, 0.6), RoiEstimate(box, 0.37, 0.59)):
         [flag] = quality_flags.heart_flags(heart, 0.5)
         assert flag.flag is Flag.HEART_SEARCH
@@ -219,7 +221,9 @@ def test_exchanged_scans(ct: tuple[float, str], mr: tuple[float, str], is_exchan
     scans = {Modality.CT: ct, Modality.MR: mr}
     expectation = pytest.raises(ValueError, match="seem to be exchanged") if is_exchanged else nullcontext()
     with expectation:
-        quality_flags.check_exchanged({name: (Volume(grey(low), AFFINE), tag) for name, (low, tag) in scans.items()})
+        quality_flags.check_exchanged(
+            {name: (Volume(grey(low), AFFINE), {"Modality": tag} if tag else {}) for name, (low, tag) in scans.items()}
+        )
 
 
 @pytest.mark.parametrize(
@@ -227,7 +231,7 @@ def test_exchanged_scans(ct: tuple[float, str], mr: tuple[float, str], is_exchan
     [("ACME", [PHANTOM, PHANTOM], 1), ("", [PHANTOM], 0), ("ACME", [PHANTOM, "table: a"], 0), ("ACME", [None], 0)],
 )
 def test_real_scanner_and_a_model_of_phantoms(maker: str, cohorts: list[str | None], flags: int) -> None:
-    found = quality_flags.cohort_flags(Modality.MR, maker, cohorts)
+    found = quality_flags.cohort_flags(Modality.MR, {"Manufacturer": maker}, cohorts)
     assert [flag.says.partition(",")[0] for flag in found] == flags * ["MR is from a scanner (ACME)"]
 
 

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from crossmodalnet.inference import segment as module
 from crossmodalnet.inference.segment import segment, segment_within_memory
 from crossmodalnet.networks.common.card import LoadedModel
 
@@ -96,12 +95,3 @@ def test_other_errors_pass() -> None:
 def test_output_that_is_not_finite_raises() -> None:
     with pytest.raises(ValueError, match="not finite"):
         segment(model(Brightness(10**9)), IMAGE * torch.nan, 0.5)
-
-
-def test_time_left_is_reported_after_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds = iter(range(0, 1000, 6))
-    monkeypatch.setattr(module.time, "monotonic", lambda: next(seconds))
-    reports: list[str] = []
-    segment_within_memory(model(Brightness(10**9), (32, 32, 32)), IMAGE, 0, report=reports.append)
-    assert reports[:2] == ["window 2 of 8, about 36 s left", "window 4 of 8, about 24 s left"]  # 2 x 2 x 2
-    assert len(reports) == 3

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from nibabel.affines import from_matvec
 
+from crossmodalnet.imaging.geometry import WORLD, reoriented
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.volume import Grid, Volume
+from crossmodalnet.phantom.generate import make_subject
 from crossmodalnet.roi.atlas import make_atlas
-from crossmodalnet.roi.box import Box, box_of, cut_voxels, find_roi, likeness_among, overflow_mm, working_grid
+from crossmodalnet.roi.box import FAULTS, Box, box_of, cut_voxels, find_roi, likeness_among, overflow_mm, working_grid
 
 
 def test_the_box_holds_voxels_whole_on_any_axes() -> None:
@@ -80,6 +82,14 @@ def test_a_heart_far_from_the_centre_of_mass_is_searched(scan: Any, centred: Any
     belly = np.full((*image.data.shape[:2], 30), 60.0, np.float32)  # below the chest, denser than that
     tall = Volume(np.concatenate([belly, image.data], axis=2), image.affine @ from_matvec(np.eye(3), (0, 0, -30)))
     np.testing.assert_allclose(find_roi(tall, atlases, 8.0).box.ends_mm, box_of(label).ends_mm, atol=16)
+
+
+@pytest.mark.parametrize("axes", [(), (0,), (0, 1)])
+def test_fault_of_orientation_of_a_ct(axes: tuple[int, ...]) -> None:
+    atlases = [make_atlas(*make_subject(Modality.CT, 5.0, 71, n), Modality.CT, 5.0) for n in (1, 2)]
+    ct = reoriented(make_subject(Modality.CT, 5.0, 71, 3)[0], WORLD)
+    found = find_roi(Volume(np.flip(ct.data, axes).copy(), ct.affine), atlases, 5.0)
+    assert found.fault == {(): "", **{own: fault for fault, own in FAULTS.items()}}[axes]
 
 
 def test_without_atlases_there_is_no_box() -> None:
