@@ -1,9 +1,11 @@
 """Move the MR onto the CT by cross attention over all positions (not in the paper).
 
 Convolutions and windows reach a few tokens. Here every place of the CT asks all places of the MR, and the answer is a
-position: the correspondences give a rigid transform, by which the MR is resampled before the streams.
+position: the correspondences give a rigid transform, by which the MR is resampled before the streams. Then the CT asks
+at twice the resolution, but near each place only, which makes the transform more exact.
 """
 
+from itertools import product
 from math import ceil
 
 import torch
@@ -16,7 +18,8 @@ from crossmodalnet.networks.crossmodalnet.convolution import Conv1x1, ResidualCo
 CHANNELS = 48
 MAX_TOKENS = 12  # per axis, since all pairs of tokens are compared
 LEAST_STRIDE = 4  # voxels per token
-PASSES = 2  # the second one sees the MR where the first one put it
+# Of all places, and near each; every pass sees the MR where the last one put it.
+PASSES, NEAR_PASSES = 2, 4
 # A smaller mean move, voxels, is not made: errors and interpolation would cost more than it brings.
 STILL = 0.75
 # The robust fit: steps, and the residual, tokens, from which an answer counts little, first and last.
@@ -26,24 +29,29 @@ FIT_STEPS, FIRST_WIDTH, LAST_WIDTH = 8, 3.0, 1.0
 class Alignment(nn.Module):
     """Estimate the rigid transform from CT to MR and resample the MR by it.
 
-    The features have no position encoding, so that only content matches. `loss` alone trains them, on MRs that were
-    moved by known transforms.
+    The features have no position encoding, so that only content matches. `loss` and `near_loss` alone train them, on
+    MRs that were moved by known transforms.
 
-    Example: (1, 2, 40, 40, 40) -> features (1, 1000, 48) of both -> attention (1, 1000, 1000) -> transform (1, 3, 4).
+    Example: (1, 2, 40, 40, 40) -> features (1, 48, 1000) of both -> attention (1, 1000, 1000) -> transform (1, 3, 4).
+    Near: features (1, 16, 20, 20, 20) -> attention (1, 8000, 27).
     """
 
     def __init__(self) -> None:
         super().__init__()
+        few = CHANNELS // 3
+        self.stems = nn.ModuleList(ResidualConvBlock(1, few) for _ in range(2))
         self.encoders = nn.ModuleList(
             nn.Sequential(
-                ResidualConvBlock(1, CHANNELS // 3),
-                ResidualConvBlock(CHANNELS // 3, CHANNELS, (2, 2, 2)),
+                ResidualConvBlock(few, CHANNELS, (2, 2, 2)),
                 ResidualConvBlock(CHANNELS, CHANNELS),
                 Conv1x1(CHANNELS, CHANNELS),
             )
             for _ in range(2)
         )
-        self.log_scale = nn.Parameter(torch.tensor(2.0))
+        self.near_encoders = nn.ModuleList(
+            nn.Sequential(ResidualConvBlock(few, few), Conv1x1(few, few)) for _ in range(2)
+        )
+        self.log_scale, self.near_log_scale = (nn.Parameter(torch.tensor(2.0)) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
         """Move the MR of `(b, 2, D, H, W)`, CT then MR; it stays where one is missing or it would hardly move."""
@@ -54,39 +62,75 @@ class Alignment(nn.Module):
     @torch.no_grad()
     def transform(self, x: Tensor) -> Tensor:
         """Estimate rotation and shift from CT to MR, `(b, 3, 4)`, in voxels from the centre."""
-        points, stride = _tokens(x)
+        total = _identity(x)
+        for near in (False,) * PASSES + (True,) * NEAR_PASSES:
+            moved = torch.cat([x[:, :1], move(x[:, 1:], total)], dim=1)
+            points, stride = _tokens(x, near)
+            found, weights = self._near(moved) if near else _answers(self._scores(moved), points / stride)
+            total = _compose(_rigid(points / stride, found, weights, stride), total)
+        points = _tokens(x)[0]
         inner = points[points.norm(dim=1) < points.abs().max()]
-        asking, total = self._features(x[:, :1], 0), _identity(x)
-        missing = is_missing(x).any(dim=1)
-        for _ in range(PASSES):
-            scores = self._scores(asking, self._features(move(x[:, 1:], total), 1))
-            total = _compose(_rigid(points / stride, *_answers(scores, points / stride), stride), total)
-            moves = (_apply(total, inner) - inner).norm(dim=2).mean(dim=1)
-            total = torch.where(((moves < STILL) | missing)[:, None, None], _identity(x), total)
-        return total
+        moves = (_apply(total, inner) - inner).norm(dim=2).mean(dim=1)
+        return torch.where(((moves < STILL) | is_missing(x).any(dim=1))[:, None, None], _identity(x), total)
 
     def loss(self, x: Tensor, transform: Tensor) -> Tensor:
         """Compute the attention's cross-entropy, nats, against the true positions `transform` of CT tokens in the MR.
 
-        Tokens whose true position lies outside do not count; one between tokens is shared trilinearly.
+        Tokens whose true position is none of those asked do not count; one between tokens is shared trilinearly.
         """
         points, stride = _tokens(x)
-        gaps = (_apply(transform, points)[:, :, None] - points).abs() / stride
-        shares = (1 - gaps).clamp_min(0).prod(dim=3)
-        inside = (shares.sum(dim=2) > 0.999).to(shares.dtype)
-        scores = self._scores(self._features(x[:, :1], 0), self._features(x[:, 1:], 1))
-        entropy = -(shares * scores.log_softmax(dim=2)).sum(dim=2)
-        return (entropy * inside).sum() / inside.sum().clamp_min(1)
+        return _entropy(self._scores(x), (_apply(transform, points)[:, :, None] - points) / stride)
 
-    def _features(self, image: Tensor, stream: int) -> Tensor:
-        """Compute features of unit norm `(b, n, c)` of an image `(b, 1, D, H, W)`."""
-        d, h, w = _token_size(image)
-        coarse = functional.adaptive_avg_pool3d(image, (2 * d, 2 * h, 2 * w))
-        return functional.normalize(self.encoders[stream](coarse).float().flatten(2), dim=1).transpose(1, 2)
+    def near_loss(self, x: Tensor, transform: Tensor) -> Tensor:
+        """Compute the same of the attention near each place."""
+        points, stride = _tokens(x, near=True)
+        moves = (_apply(transform, points) - points) / stride
+        return _entropy(self._near_scores(x), moves[:, :, None] - _offsets(x))
 
-    def _scores(self, asking: Tensor, asked: Tensor) -> Tensor:
-        with torch.autocast(asking.device.type, enabled=False):
-            return self.log_scale.exp() * asking @ asked.transpose(1, 2)
+    def _near(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Average the positions near each place, `(b, n, 3)` in tokens; weigh each by its attention's squared peak."""
+        points, stride = _tokens(x, near=True)
+        attention = self._near_scores(x).softmax(dim=2)
+        return points / stride + attention @ _offsets(x), attention.amax(dim=2) ** 2
+
+    def _scores(self, x: Tensor) -> Tensor:
+        """Score all tokens of the MR for each of the CT, `(b, n, n)`."""
+        asking, asked = (feature.flatten(2) for feature in self._features(x, self.encoders))
+        with torch.autocast(x.device.type, enabled=False):
+            return self.log_scale.exp() * asking.transpose(1, 2) @ asked
+
+    def _near_scores(self, x: Tensor) -> Tensor:
+        """Score the 27 tokens of half the size around each, `(b, n, 27)`; those outside are -inf."""
+        asking, asked = self._features(x, self.near_encoders)
+        with torch.autocast(x.device.type, enabled=False):
+            scores = torch.einsum("bcn,bcnm->bnm", asking.flatten(2), _around(asked)) * self.near_log_scale.exp()
+        return scores.masked_fill(_around(torch.ones_like(asked[:, :1]))[:, 0] == 0, -torch.inf)
+
+    def _features(self, x: Tensor, encoders: nn.ModuleList) -> list[Tensor]:
+        """Compute features of unit norm `(b, c, d, h, w)` of CT and MR."""
+        d, h, w = _token_size(x)
+        coarse = functional.adaptive_avg_pool3d(x, (2 * d, 2 * h, 2 * w)).chunk(2, dim=1)
+        maps = (encoder(stem(own)) for own, stem, encoder in zip(coarse, self.stems, encoders, strict=True))
+        return [functional.normalize(own.float(), dim=1) for own in maps]
+
+
+def _around(maps: Tensor) -> Tensor:
+    """Gather each voxel's 27 neighbours, zero outside: `(b, c, d, h, w)` -> `(b, c, d * h * w, 27)`."""
+    windows = functional.pad(maps, (1,) * 6).unfold(2, 3, 1).unfold(3, 3, 1).unfold(4, 3, 1)
+    return windows.flatten(5).flatten(2, 4)
+
+
+def _offsets(like: Tensor) -> Tensor:
+    """Return the places of `_around` relative to the voxel, `(27, 3)`."""
+    return like.new_tensor(list(product((-1.0, 0.0, 1.0), repeat=3)))
+
+
+def _entropy(scores: Tensor, gaps: Tensor) -> Tensor:
+    """Compute the cross-entropy of scores `(b, n, m)` of places that lie `gaps` `(b, n, m, 3)` tokens off the truth."""
+    shares = (1 - gaps.abs()).clamp_min(0).prod(dim=3) * scores.isfinite()
+    inside = (shares.sum(dim=2) > 0.999).to(shares.dtype)
+    entropy = -torch.where(shares > 0, shares * scores.log_softmax(dim=2), 0.0).sum(dim=2)
+    return (entropy * inside).sum() / inside.sum().clamp_min(1)
 
 
 def move(image: Tensor, transform: Tensor) -> Tensor:
@@ -101,9 +145,9 @@ def _token_size(image: Tensor) -> list[int]:
     return [max(1, round(n / stride)) for n in image.shape[2:]]
 
 
-def _tokens(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the tokens' positions `(n, 3)`, voxels from the centre, and their distances `(3,)`."""
-    size, tokens = image.shape[2:], _token_size(image)
+def _tokens(image: Tensor, near: bool = False) -> tuple[Tensor, Tensor]:
+    """Return the tokens' positions `(n, 3)`, voxels from the centre, and their distances `(3,)`, near half as far."""
+    size, tokens = image.shape[2:], [n * (1 + near) for n in _token_size(image)]
     stride = image.new_tensor([n / m for n, m in zip(size, tokens, strict=True)])
     return block_centres(size, tokens, image).view(-1, 3), stride
 

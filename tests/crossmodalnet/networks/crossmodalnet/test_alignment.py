@@ -14,6 +14,7 @@ MOVES = [
     Misregistration((-2.0, 0.0, 4.0), (8.0, -5.0, 6.0)),
     Misregistration((0.0, 0.0, 0.0), (0.0, 15.0, 0.0)),
 ]
+LARGEST = ((8, 20), (2, 4))  # voxels and degrees, far and near
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +32,8 @@ def alignment(image: Tensor) -> Alignment:
     made, random = Alignment(), np.random.RandomState(0)
     optimizer = torch.optim.Adam(made.parameters(), lr=4e-3)
     for _ in range(100):
-        moved = random_misregistration(random.uniform(0, 8), random.uniform(0, 20), random)
-        loss = made.loss(pair(image, moved), matrix(moved))
+        far, near = (random_misregistration(random.uniform(0, s), random.uniform(0, d), random) for s, d in LARGEST)
+        loss = made.loss(pair(image, far), matrix(far)) + made.near_loss(pair(image, near), matrix(near))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -66,10 +67,26 @@ def test_the_true_transform_undoes_a_misregistration(image: Tensor, moved: Misre
     assert (back[0, 0] - (1 - image[0]))[middle].abs().max() < 0.15  # of 1: interpolated twice
 
 
-def test_the_loss_is_least_at_the_true_transform(image: Tensor, alignment: Alignment) -> None:
+def test_the_losses_are_least_at_the_true_transform(image: Tensor, alignment: Alignment) -> None:
     x = pair(image, MOVES[0])
     losses = [alignment.loss(x, matrix(transform)).item() for transform in MOVES]
     assert losses[0] < 0.5 * min(losses[1:])
+    little = [Misregistration((shift, 0.0, 0.0), (0.0, 0.0, 0.0)) for shift in (1.5, 0.0, -1.5)]
+    near = [alignment.near_loss(pair(image, little[0]), matrix(transform)).item() for transform in little]
+    assert near[0] < 0.9 * near[1] < 0.9 * near[2]
+
+
+def test_near_passes_make_the_transform_more_exact(
+    image: Tensor, alignment: Alignment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gap() -> float:
+        gaps = [module._apply(alignment.transform(pair(image, m)) - matrix(m), points) for m in MOVES]
+        return float(torch.cat(gaps).norm(dim=2).mean())
+
+    points = module._tokens(image[None])[0]
+    exact = gap()
+    monkeypatch.setattr(module, "NEAR_PASSES", 0)
+    assert exact < 0.7 * gap()
 
 
 def test_what_is_in_place_or_missing_stays(image: Tensor, alignment: Alignment) -> None:
