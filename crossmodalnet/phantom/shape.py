@@ -66,7 +66,7 @@ class Inside:
     """Differences between people that hardly show at the surface of the heart; a `Range` is of a uniform draw."""
 
     wall: Range  # factor on the LV's wall, at the same epicardium: from dilated to hypertrophic hearts
-    valves_mm: float  # largest shift of the plane of mitral and tricuspid valve along the long axis
+    septum_mm: float  # largest shift of the middle of the septum, from the LV to the RV or back
     waves_mm: Range  # amplitudes of a further deformation, of 40 to 80 mm wavelength
 
 
@@ -161,8 +161,8 @@ def varied(shape: SubjectShape, inside: Inside, rng: np.random.Generator) -> Sub
         lv_length=old.lv_length - APEX * thicker_mm / LV_HALF_LENGTH_MM,
     )
     waves = _draw_waves(rng, num_waves=6, wavelengths_mm=(40, 80), amplitudes_mm=inside.waves_mm)
-    valves = Bulge(FRAME[2] * rng.uniform(-inside.valves_mm, inside.valves_mm), BASE, VALVES_WIDTH_MM)
-    return replace(shape, sizes=sizes, layers=(*shape.layers, waves, valves))
+    septum = Bulge(FRAME[0] * rng.uniform(-inside.septum_mm, inside.septum_mm), long_axis(*SEPTUM), SEPTUM_WIDTH_MM)
+    return replace(shape, sizes=sizes, layers=(*shape.layers, waves, septum))
 
 
 def moved(shape: SubjectShape, motion: Motion, rng: np.random.Generator) -> SubjectShape:
@@ -254,10 +254,11 @@ def _long_axis_frame() -> NDArray[np.float64]:
 
 BASE = np.array([-14.0, -12.0, 4.0])  # middle of the LV's base
 FRAME = _long_axis_frame()  # rows s, t, w
-VALVES_WIDTH_MM = 30.0  # of the shift of the plane of the valves, which fades towards the surface of the heart
 
 LV_CENTRE_W, LV_RADIUS_MM, LV_HALF_LENGTH_MM, WALL_MM = 20.0, 22.0, 55.0, 9.0
 APEX = 0.8  # the wall at the apex is thinner
+# Middle of the septum in the long-axis frame, and the width of its bulge, which fades towards the surface of the heart.
+SEPTUM, SEPTUM_WIDTH_MM = (26.0, 0.0, 28.0), 22.0
 LA_CENTRE = np.array([-3.0, -41.0, 11.0])
 RA_CENTRE = np.array([37.0, -5.0, -3.0])
 
