@@ -274,13 +274,8 @@ class Predictor:
             image = without(image, CT if ct is None else MR)
         members, windows = [], []
         for number, model in enumerate(self._models, 1):
-            name = f"network {number} of {len(self._models)}" if len(self._models) > 1 else "network"
-            progress(name)
-
-            def report(text: str, name: str = name) -> None:
-                progress(f"{name}: {text}")
-
-            probabilities, window = segment_within_memory(model, image, config.overlap, report=report)
+            progress(f"network {number} of {len(self._models)}" if len(self._models) > 1 else "network")
+            probabilities, window = segment_within_memory(model, image, config.overlap, report=progress)
             members.append(probabilities.numpy())
             windows.append(window)
         mean = np.mean(members, axis=0)

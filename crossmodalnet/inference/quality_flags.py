@@ -33,7 +33,7 @@ NEIGHBOURHOOD, LEAST_VARIANCE = 5, 1e-3
 MIN_COVERED = 0.25
 # On a scale from 0, the likeness by chance, to 1, that of a training pair (least of 20: 0.78): an MR below the first in
 # one measure is flagged, below the second in their mean rejected. See docs/results/prediction.md.
-FLAGGED_LIKENESS, REJECTED_LIKENESS = 0.5, 0.15
+FLAGGED_LIKENESS, REJECTED_LIKENESS = 0.3, 0.15
 # Of an MR alone: likeness to the CT atlases over that among them, flagged and rejected (phantoms of both scanners have
 # 0.65 to 1.04, heads 0.25 to 0.32), and the agreement below which it is rejected (0.49 to 0.71, heads 0.15 to 0.39).
 MR_ALONE_SHARES, MR_ALONE_AGREEMENT = (0.5, 0.35), 0.45

@@ -183,7 +183,7 @@ def test_smaller_windows_where_memory_is_short() -> None:
     found = predictor(LargeNetwork(), window=48)(ct=scan(), box=BOX, progress=steps.append)
     assert agreement(found.ct_labels, scan()) > 0.8
     assert "smaller_windows" in flags(found)
-    assert "network: memory is short: windows of 32 x 32 x 32 voxels instead of 48 x 48 x 48" in steps
+    assert "memory is short: windows of 32 x 32 x 32 voxels instead of 48 x 48 x 48" in steps
     assert "smaller_windows" in flags(predictor(LargeNetwork(), window=40)(ct=scan(), box=BOX))
     assert "smaller_windows" not in flags(predictor()(ct=scan(), box=BOX))
 
