@@ -66,7 +66,6 @@ class Inside:
     """Differences between people that hardly show at the surface of the heart; a `Range` is of a uniform draw."""
 
     wall: Range  # factor on the LV's wall, at the same epicardium: from dilated to hypertrophic hearts
-    septum_mm: float  # largest shift of the middle of the septum, from the LV to the RV or back
     waves_mm: Range  # amplitudes of a further deformation, of 40 to 80 mm wavelength
 
 
@@ -95,33 +94,13 @@ class Waves:
 
 
 @dataclass(frozen=True)
-class Bulge:
-    """A displacement that fades with the distance from a point: `u(p) = a exp(-|p - centre|^2 / (2 width^2))`."""
-
-    shift: NDArray[np.float64]  # (3,), mm
-    centre: NDArray[np.float64]  # (3,), mm
-    width_mm: float
-
-    @property
-    def lipschitz(self) -> float:
-        """Bound on the norm of the displacement's Jacobian."""
-        return float(np.linalg.norm(self.shift) / self.width_mm * np.exp(-0.5))
-
-    def __call__(self, points: Field) -> Field:
-        """Move `points` `(3, ...)`."""
-        x, y, z = (points[axis] - self.centre[axis] for axis in range(3))
-        share = np.exp((x * x + y * y + z * z) * (-0.5 / self.width_mm**2))
-        return np.stack([points[axis] + share * self.shift[axis] for axis in range(3)])
-
-
-@dataclass(frozen=True)
 class SubjectShape:
     """The one-to-one map from patient (RAS mm, heart at 0) to mean coordinates, and the sizes there."""
 
     rotation: NDArray[np.float64] = field(default_factory=lambda: np.eye(3))
     scale: tuple[float, float, float] = (MEAN_SCALE, MEAN_SCALE, MEAN_SCALE)
     turn: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    layers: tuple[Waves | Bulge, ...] = ()
+    layers: tuple[Waves, ...] = ()
     sizes: Sizes = Sizes()
 
     def to_mean(self, points: Field) -> Field:
@@ -161,8 +140,7 @@ def varied(shape: SubjectShape, inside: Inside, rng: np.random.Generator) -> Sub
         lv_length=old.lv_length - APEX * thicker_mm / LV_HALF_LENGTH_MM,
     )
     waves = _draw_waves(rng, num_waves=6, wavelengths_mm=(40, 80), amplitudes_mm=inside.waves_mm)
-    septum = Bulge(FRAME[0] * rng.uniform(-inside.septum_mm, inside.septum_mm), long_axis(*SEPTUM), SEPTUM_WIDTH_MM)
-    return replace(shape, sizes=sizes, layers=(*shape.layers, waves, septum))
+    return replace(shape, sizes=sizes, layers=(*shape.layers, waves))
 
 
 def moved(shape: SubjectShape, motion: Motion, rng: np.random.Generator) -> SubjectShape:
@@ -257,8 +235,6 @@ FRAME = _long_axis_frame()  # rows s, t, w
 
 LV_CENTRE_W, LV_RADIUS_MM, LV_HALF_LENGTH_MM, WALL_MM = 20.0, 22.0, 55.0, 9.0
 APEX = 0.8  # the wall at the apex is thinner
-# Middle of the septum in the long-axis frame, and the width of its bulge, which fades towards the surface of the heart.
-SEPTUM, SEPTUM_WIDTH_MM = (26.0, 0.0, 28.0), 22.0
 LA_CENTRE = np.array([-3.0, -41.0, 11.0])
 RA_CENTRE = np.array([37.0, -5.0, -3.0])
 
