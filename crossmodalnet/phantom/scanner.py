@@ -103,7 +103,7 @@ MR_PROTOCOLS: dict[Scanner, MrProtocol] = {
     ),
 }  # fmt: skip
 # The outer shape of the reference's hearts tells nearly all of their inside: a scan that shows it would add little.
-INSIDES: dict[Scanner, Inside] = dict.fromkeys(("native", "ungated", "enhanced"), Inside((0.5, 1.9), (1.0, 2.0)))
+INSIDES: dict[Scanner, Inside] = dict.fromkeys(("native", "ungated", "enhanced"), Inside((0.6, 2.0), (1.0, 2.0)))
 # Thick slices in another breath than the CT; ungated: at another cardiac phase too.
 BREATH = Motion(ventricles=(0.0, 0.0), breath_mm=(5, 15), turn_degrees=4)
 MR_PROTOCOLS["native"] = replace(MR_PROTOCOLS["reference"], slice_factor=4.0, motion=BREATH)

@@ -65,7 +65,7 @@ class Motion:
 class Inside:
     """Differences between people that hardly show at the surface of the heart; a `Range` is of a uniform draw."""
 
-    wall: Range  # factor on the LV's wall, at the same epicardium: from dilated to hypertrophic hearts
+    wall: Range  # thickness of the LV's wall (1 = mean) at the same epicardium: from dilated to hypertrophic hearts
     waves_mm: Range  # amplitudes of a further deformation, of 40 to 80 mm wavelength
 
 
@@ -131,7 +131,7 @@ def draw_shape(rng: np.random.Generator) -> SubjectShape:
 def varied(shape: SubjectShape, inside: Inside, rng: np.random.Generator) -> SubjectShape:
     """Return a person with another inside of the heart."""
     old = shape.sizes
-    wall = old.wall * np.exp(rng.uniform(*np.log(inside.wall)))
+    wall = float(np.exp(rng.uniform(*np.log(inside.wall))))
     thicker_mm = WALL_MM * (wall - old.wall)
     sizes = replace(
         old,
