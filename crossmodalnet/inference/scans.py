@@ -12,7 +12,16 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from crossmodalnet.imaging.geometry import odd_extent
-from crossmodalnet.imaging.inspect import COPY_AGAIN, LEVEL_SAMPLES, few_levels, geometry_findings, is_damaged
+from crossmodalnet.imaging.inspect import (
+    COPY_AGAIN,
+    INVERTED,
+    INVERTED_REMEDY,
+    LEVEL_SAMPLES,
+    few_levels,
+    geometry_findings,
+    is_damaged,
+    seems_inverted,
+)
 from crossmodalnet.imaging.read import read_scan
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.untrusted import UntrustedImage, from_itk
@@ -50,9 +59,9 @@ def read_with_header(scan: Scan, modality: Modality, series: Sequence[str]) -> t
     file = UntrustedImage(None, np.zeros(3))
     try:
         if not isinstance(scan, str | os.PathLike):
-            return _checked(*_parts(scan)), file
+            return _checked(modality, *_parts(scan)), file
         file = read_scan(Path(scan), series=series, modality=modality.name)
-        return _checked(*_of_untrusted(file)), replace(file, image=None)
+        return _checked(modality, *_of_untrusted(file)), replace(file, image=None)
     except ValueError as error:
         remedy = f": {COPY_AGAIN}" if is_damaged(str(error)) and "again" not in str(error) else ""
         raise ValueError(f"{name}: {'; '.join([f'{error}{remedy}', *file.notes_as(modality.name)])}") from error
@@ -78,7 +87,7 @@ def _of_untrusted(scan: UntrustedImage) -> tuple[Any, Any, Any]:
     return np.asanyarray(scan.image.dataobj), scan.image.affine, scan.pixdim_mm
 
 
-def _checked(data: NDArray[Any], affine: NDArray[Any], pixdim_mm: NDArray[Any]) -> Volume:
+def _checked(modality: Modality, data: NDArray[Any], affine: NDArray[Any], pixdim_mm: NDArray[Any]) -> Volume:
     shape = " x ".join(map(str, data.shape))
     if data.ndim == 4 and data.shape[3] == 1:
         data = data[..., 0]
@@ -101,4 +110,6 @@ def _checked(data: NDArray[Any], affine: NDArray[Any], pixdim_mm: NDArray[Any]) 
     step = max(1, round((data.size / LEVEL_SAMPLES) ** (1 / 3)))
     if num := few_levels(data[::step, ::step, ::step].ravel()):
         raise ValueError(f"has {num} grey levels, as a label map or a mask: give the scan itself")
+    if seems_inverted(data, modality):
+        raise ValueError(f"{INVERTED}: {INVERTED_REMEDY}")
     return Volume(data, np.asarray(affine, np.float64))
