@@ -361,11 +361,10 @@ def _meaning_findings(values: anatomy.ValueMap, codes: LabelCodes, wrong: list[s
         exchanged = " and ".join(anatomy.exchanged_reading(values, codes) or ())
         what = f"labels of {exchanged} seem to be exchanged" if exchanged else "neighbours of no usual heart"
         what, kind = f"{what}: {why}", f"{EXCHANGED} {exchanged}" if exchanged else ""
+        likely = f"exchange {exchanged} in this label map, or in data.labels if all are so" if exchanged else ""
         if exchanged and anatomy.NOT_ENCLOSED in wrong:
-            remedy = f"exchange {exchanged} in this label map, or in data.labels if all are so"
-            findings.append(Finding("error", what, remedy, kind=kind))
+            findings.append(Finding("error", what, likely, kind=kind))
         else:
-            likely = f"exchange {exchanged} in this label map, or in data.labels if all are so" if exchanged else ""
             likely = "mend the axes in the header" if anatomy.UPSIDE_DOWN in wrong else likely
             remedy = f"if the picture of `crossmodalnet data check` shows it, {likely or 'correct the label map'}"
             findings.append(Finding("warning", what, remedy, kind=kind))

@@ -148,7 +148,7 @@ class Predictor:
         given = {Modality.CT: ct, Modality.MR: mr}
         scans = {name: read_with_header(scan, name, series) for name, scan in given.items() if scan is not None}
         for modality, (volume, header) in scans.items():
-            if number := header.tags.get("SeriesNumber"):
+            if number := header.tags.get("SeriesNumber") or header.tags.get("SeriesInstanceUID"):
                 about = header.tags.get("SeriesDescription", "no description")
                 progress(f"{modality.name}: series {number} ({about[:40]})")
             flags += qc.scan_flags(volume, modality)
