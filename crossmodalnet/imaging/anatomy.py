@@ -231,8 +231,9 @@ def _sharpness(image: NDArray[np.float32], labels: NDArray[np.float32], moves: S
 
 
 def exchanged_reading(values: ValueMap, codes: LabelCodes) -> tuple[str, str] | None:
-    """Return the two structures whose exchange leaves no contradiction."""
-    for a, b in combinations((s for s in STRUCTURES if s.abbreviation in codes.codes), 2):
+    """Return the two structures, both there, whose exchange leaves no contradiction."""
+    held = structure_volumes(values, codes)
+    for a, b in combinations((s for s in STRUCTURES if s.abbreviation in held), 2):
         swapped = {a.index: b.index, b.index: a.index}
         indices = {code: swapped.get(index, index) for code, index in codes.indices.items()}
         if not contradictions(values, LabelCodes(codes.title, indices)):

@@ -35,13 +35,22 @@ IGNORED_PERCENT = 1.0
 SLAB_VOXELS = 2**22
 MAX_SAMPLES = 2**22
 MAX_LISTED = 8
+# MM-WHS values cut to 8 bits, slices labelled at most where most are not, more values than data sets of hearts have.
+MIN_CUT, FEW_SLICES, MANY_VALUES = 3, 2, 120
 # Least value of a CT that was stored without its intercept: HU + 1024 of bone.
 RAW_BONE = 1324.0
+# Least correlation of copies that differ by a constant or a factor.
+SAME_SCAN = 0.9999
+# Inverted grey values: share of the range at either end; least share of voxels at its upper end (phantoms: 0.19 at most
+# and little less at the lower end; inverted: 0.33 and more); least excess of the border over the middle.
+END, MIN_BRIGHT, BRIGHTER = 0.15, 0.2, {Modality.CT: 0.05, Modality.MR: -0.1}
 # Kinds of findings.
 OTHER_MODALITY, FEW_LEVELS, UNKNOWN_CODES = "other modality", "few levels", "unknown codes"
 EXCHANGED, MISPLACED = "exchanged", "misplaced"
 COPY_AGAIN = "copy or download the file again"
 NOTHING = np.zeros((0, 0, 0), np.float32)
+INVERTED = "grey values seem inverted: the air around is bright"
+INVERTED_REMEDY = "export the scan again, or subtract its values from their maximum (a CT: multiply by -1)"
 NOT_3D_REMEDY = "give one volume with three axes per file"
 _NOTE_REMEDY = "check the geometry, or export the file again with its true one"
 
@@ -120,6 +129,8 @@ def inspect_file(
         findings.append(Finding("warning", what, "resampled to a right-angled grid; better have it corrected"))
     plain = is_whole and not scan.notes and not sheared
     coarse = np.concatenate(thinned, axis=2)
+    if kind == "image" and modality and np.isfinite(coarse).all() and seems_inverted(coarse, modality):
+        findings.append(Finding("error", INVERTED, INVERTED_REMEDY))
     return Inspection(findings, scan.grid, digest, volumes_ml, plain, scan.says_orientation, coarse)
 
 
@@ -169,6 +180,33 @@ def unlike_modality(low: float, high: float, modality: Modality) -> tuple[str, s
     if modality is Modality.MR and low < AIR_HU:
         return f"MR has voxels down to {low:g}", "is it an MR, not a CT?"
     return None
+
+
+def same_scan(ct: NDArray[np.float32], mr: NDArray[np.float32]) -> bool:
+    """Check whether a CT and an MR of one grid differ by a constant and a factor at most."""
+    if ct.shape != mr.shape or not ct.size:
+        return False
+    step = max(1, ct.size // LEVEL_SAMPLES)
+    with np.errstate(invalid="ignore"):  # voxels that are not finite are reported elsewhere
+        a, b = (own.flat[::step] - np.float64(own.flat[0]) for own in (ct, mr))
+        return bool(a.std() and b.std() and abs(np.corrcoef(a, b)[0, 1]) > SAME_SCAN)
+
+
+def seems_inverted(data: NDArray[np.float32], modality: Modality) -> bool:
+    """Check whether air seems bright: many voxels are among the brightest, few among the darkest, and lie outside."""
+    data = data[tuple(slice(None, None, max(1, n // anatomy.COARSE)) for n in data.shape)]
+    low, high = np.percentile(data, (0.5, 99.5)).tolist()
+    if modality is Modality.CT:
+        low, high = -1000.0, min(max(high, 300.0), 1000.0)
+    if not low < high:
+        return False
+    unit = np.clip((data - low) / (high - low), 0, 1)
+    middle = tuple(slice(n // 4, n - n // 4) for n in unit.shape)
+    is_border = np.ones(unit.shape, bool)
+    is_border[tuple(slice(max(1, n // 16), n - max(1, n // 16)) for n in unit.shape)] = False
+    bright, dark = float((unit > 1 - END).mean()), float((unit < END).mean())
+    is_brighter = bool(unit[is_border].mean() > unit[middle].mean() + BRIGHTER[modality])
+    return is_brighter and bright > max(MIN_BRIGHT, 3 * dark)
 
 
 def _spatial_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -254,15 +292,16 @@ def _label_findings(
     image: Any, codes: LabelCodes, thinned: list[NDArray[np.float32]], says_orientation: bool
 ) -> tuple[list[Finding], Mapping[str, float], bool]:
     """List the faults in a label map; return its volumes, and True if all values are whole."""
-    num_bad, off = 0, np.zeros(0)
+    num_bad, num_labelled, off = 0, 0, np.zeros(0)
 
     def whole_slabs() -> Iterator[NDArray[Any]]:
-        nonlocal num_bad, off
+        nonlocal num_bad, num_labelled, off
         for slab in _slabs(image, thinned):
             whole = whole_values(slab)
             if slab.dtype.kind == "f":
                 num_bad += int(np.count_nonzero(~np.isfinite(slab)))
                 off = slab[(whole != slab) & np.isfinite(slab)][:1] if not off.size else off
+            num_labelled += int((whole != 0).any(axis=(0, 1)).sum())
             yield whole.reshape(_spatial_shape(whole.shape))
 
     spacing_mm = np.linalg.norm(image.affine[:3, :3], axis=0)
@@ -287,9 +326,13 @@ def _label_findings(
         remedy = f"set data.labels: {name} (option --labels {name})"
         findings.append(Finding("error", f"label values fit {name}: {why}", remedy, kind=UNKNOWN_CODES))
     elif unknown:
-        remedy = (
-            f"say in data.labels what each value means, or correct the label map; {codes.title} uses {codes.listed}"
-        )
+        held = {code % 256 for code in values.volume_ml}
+        remedy = "say in data.labels what each value means, or correct the label map"
+        if len(unknown) >= MIN_CUT and held <= {code % 256 for code in MMWHS.indices}:
+            why, remedy = f"label values cut to 8 bits ({why})", "save the label map as 16 bits"
+        elif len(values.volume_ml) > MANY_VALUES or (off.size and min(values.volume_ml) < 0):
+            remedy = "an image? interpolated? resample label maps with nearest neighbour"
+        remedy = f"{remedy}; {codes.title} uses {codes.listed}"
         findings.append(Finding("error", why, remedy, kind=UNKNOWN_CODES))
     elif not volumes_ml:
         findings.append(Finding("error", "empty label map: no voxel is labelled", "export the label map again"))
@@ -298,7 +341,10 @@ def _label_findings(
             listed = ", ".join(f"{name} ({codes.codes[name][0]})" for name in absent)
             remedy = "look at the label map; its missing structures are scored as absent"
             findings.append(Finding("warning", f"missing structures: {listed}", remedy, kind=f"missing {absent}"))
-        if fits_a_heart:
+        if num_labelled <= FEW_SLICES < image.shape[2] // 4:
+            what = f"only {num_labelled} of {image.shape[2]} slices {'are' if num_labelled > 1 else 'is'} labelled"
+            findings.append(Finding("warning", what, "label the whole heart, or take the label map out"))
+        elif fits_a_heart:
             findings += _meaning_findings(values, codes, wrong)
     return findings, volumes_ml, not off.size
 
@@ -315,10 +361,10 @@ def _meaning_findings(values: anatomy.ValueMap, codes: LabelCodes, wrong: list[s
         exchanged = " and ".join(anatomy.exchanged_reading(values, codes) or ())
         what = f"labels of {exchanged} seem to be exchanged" if exchanged else "neighbours of no usual heart"
         what, kind = f"{what}: {why}", f"{EXCHANGED} {exchanged}" if exchanged else ""
+        likely = f"exchange {exchanged} in this label map, or in data.labels if all are so" if exchanged else ""
         if exchanged and anatomy.NOT_ENCLOSED in wrong:
-            findings.append(Finding("error", what, f"exchange the values of {exchanged} in data.labels", kind=kind))
+            findings.append(Finding("error", what, likely, kind=kind))
         else:
-            likely = f"exchange {exchanged} in this label map, or in data.labels if all are so" if exchanged else ""
             likely = "mend the axes in the header" if anatomy.UPSIDE_DOWN in wrong else likely
             remedy = f"if the picture of `crossmodalnet data check` shows it, {likely or 'correct the label map'}"
             findings.append(Finding("warning", what, remedy, kind=kind))

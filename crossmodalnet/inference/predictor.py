@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from crossmodalnet.imaging.geometry import reoriented
+from crossmodalnet.imaging.inspect import same_scan
 from crossmodalnet.imaging.intensity import stack_input
 from crossmodalnet.imaging.resample import resample, sample_image, straightened
 from crossmodalnet.imaging.samples import CT, MR, without
@@ -146,6 +148,9 @@ class Predictor:
         given = {Modality.CT: ct, Modality.MR: mr}
         scans = {name: read_with_header(scan, name, series) for name, scan in given.items() if scan is not None}
         for modality, (volume, header) in scans.items():
+            if number := header.tags.get("SeriesNumber") or header.tags.get("SeriesInstanceUID"):
+                about = header.tags.get("SeriesDescription", "no description")
+                progress(f"{modality.name}: series {number} ({about[:40]})")
             flags += qc.scan_flags(volume, modality)
             flags += qc.cohort_flags(modality, header.tags, [card.cohort for card in self.cards])
             flags += [QualityFlag(Flag.HEADER, f"{modality.name}: {note}") for note in header.notes_as(modality.name)]
@@ -157,8 +162,8 @@ class Predictor:
         ct_volume, mr_volume = (
             None if volume is None else straightened(volume, "linear", float(volume.data.min())) for volume in original
         )
-        if ct_volume and mr_volume and np.array_equal(ct_volume.data, mr_volume.data):
-            raise ValueError("CT and MR are the same scan, voxel for voxel: give one of each, or one alone")
+        if ct_volume and mr_volume and same_scan(ct_volume.data, reoriented(mr_volume, ct_volume.grid).data):
+            raise ValueError("CT and MR are the same scan, but for a constant or a factor: give the MR, or one alone")
         is_given = box is not None
         with qc.explained(flags), scratch_folder() as scratch:
             box, registered = self._locate(ct_volume, mr_volume, box, scratch, progress, flags)

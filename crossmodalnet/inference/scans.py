@@ -11,8 +11,8 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from crossmodalnet.imaging import inspect
 from crossmodalnet.imaging.geometry import odd_extent
-from crossmodalnet.imaging.inspect import COPY_AGAIN, LEVEL_SAMPLES, few_levels, geometry_findings, is_damaged
 from crossmodalnet.imaging.read import read_scan
 from crossmodalnet.imaging.structures import Modality
 from crossmodalnet.imaging.untrusted import UntrustedImage, from_itk
@@ -50,11 +50,11 @@ def read_with_header(scan: Scan, modality: Modality, series: Sequence[str]) -> t
     file = UntrustedImage(None, np.zeros(3))
     try:
         if not isinstance(scan, str | os.PathLike):
-            return _checked(*_parts(scan)), file
+            return _checked(modality, *_parts(scan)), file
         file = read_scan(Path(scan), series=series, modality=modality.name)
-        return _checked(*_of_untrusted(file)), replace(file, image=None)
+        return _checked(modality, *_of_untrusted(file)), replace(file, image=None)
     except ValueError as error:
-        remedy = f": {COPY_AGAIN}" if is_damaged(str(error)) and "again" not in str(error) else ""
+        remedy = f": {inspect.COPY_AGAIN}" if inspect.is_damaged(str(error)) and "again" not in str(error) else ""
         raise ValueError(f"{name}: {'; '.join([f'{error}{remedy}', *file.notes_as(modality.name)])}") from error
 
 
@@ -78,7 +78,7 @@ def _of_untrusted(scan: UntrustedImage) -> tuple[Any, Any, Any]:
     return np.asanyarray(scan.image.dataobj), scan.image.affine, scan.pixdim_mm
 
 
-def _checked(data: NDArray[Any], affine: NDArray[Any], pixdim_mm: NDArray[Any]) -> Volume:
+def _checked(modality: Modality, data: NDArray[Any], affine: NDArray[Any], pixdim_mm: NDArray[Any]) -> Volume:
     shape = " x ".join(map(str, data.shape))
     if data.ndim == 4 and data.shape[3] == 1:
         data = data[..., 0]
@@ -88,7 +88,7 @@ def _checked(data: NDArray[Any], affine: NDArray[Any], pixdim_mm: NDArray[Any]) 
         raise ValueError(f"has {shape} voxels, too few for a scan of a heart")
     if data.dtype.kind not in "biuf":
         raise ValueError(f"has voxels of type {data.dtype}, not plain numbers: give one grey value per voxel")
-    if findings := geometry_findings(affine, pixdim_mm):
+    if findings := inspect.geometry_findings(affine, pixdim_mm):
         raise ValueError(f"{findings[0].what}: {findings[0].remedy}")
     if problem := odd_extent(data.shape, np.linalg.norm(affine[:3, :3], axis=0).tolist()):
         raise ValueError(f"{problem}: are its spacings in mm?")
@@ -98,7 +98,9 @@ def _checked(data: NDArray[Any], affine: NDArray[Any], pixdim_mm: NDArray[Any]) 
         raise ValueError("has voxels that are not finite numbers (NaN or infinite)")
     if data.min() == data.max():
         raise ValueError(f"has no contrast: every voxel is {float(data.min()):g}")
-    step = max(1, round((data.size / LEVEL_SAMPLES) ** (1 / 3)))
-    if num := few_levels(data[::step, ::step, ::step].ravel()):
+    step = max(1, round((data.size / inspect.LEVEL_SAMPLES) ** (1 / 3)))
+    if num := inspect.few_levels(data[::step, ::step, ::step].ravel()):
         raise ValueError(f"has {num} grey levels, as a label map or a mask: give the scan itself")
+    if inspect.seems_inverted(data, modality):
+        raise ValueError(f"{inspect.INVERTED}: {inspect.INVERTED_REMEDY}")
     return Volume(data, np.asarray(affine, np.float64))

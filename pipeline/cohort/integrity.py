@@ -155,7 +155,17 @@ def check_scans(
         if digest := report[0].digest:
             same.setdefault(digest, []).append(scan)
     findings = _systematic(_exchanged_modalities(findings, scans), reports)
-    return [*findings, *_twin_findings(same.values(), known_as)], reports
+    return [*findings, *_twin_findings(same.values(), known_as), *_same_scans(scans, reports, known_as)], reports
+
+
+def _same_scans(scans: list[Scan], reports: Reports, known_as: Callable[[Path], str]) -> Iterator[Finding]:
+    """List patients whose CT and MR differ by a constant or a factor at most; exact copies are listed as duplicates."""
+    cts = {scan.patient: reports[scan.name][0] for scan in scans if scan.patient and scan.modality is Modality.CT}
+    for scan in scans:
+        ct, mr = cts.get(scan.patient), reports[scan.name][0]
+        if ct and scan.modality is Modality.MR and ct.digest != mr.digest and inspect.same_scan(ct.coarse, mr.coarse):
+            what = "the MR is the CT, but for a constant or a factor"
+            yield Finding("error", what, "give the MR", scan.title, known_as(scan.image) if scan.image else "")
 
 
 def _exchanged_modalities(findings: list[Finding], scans: list[Scan]) -> list[Finding]:
@@ -173,8 +183,14 @@ def _exchanged_modalities(findings: list[Finding], scans: list[Scan]) -> list[Fi
 
 
 def _systematic(findings: list[Finding], reports: Reports) -> list[Finding]:
-    """Make one error of what has one cause: all label maps with two structures exchanged, or most misplaced."""
-    num = sum(bool(label.volumes_ml) for _, label in reports.values())
+    """Name label maps coded unlike most; make one error of all with two structures exchanged, or most misplaced."""
+    odd = [finding for finding in findings if finding.kind == inspect.UNKNOWN_CODES]
+    read = [label for _, label in reports.values() if label.volumes_ml]
+    num_right = sum(all(finding.kind != inspect.UNKNOWN_CODES for finding in label.findings) for label in read)
+    if len(odd) < num_right:
+        remedy = f"write this label map with the values of the other {num_right}, for which data.labels is right"
+        findings = [replace(f, remedy=remedy) if f in odd and "data.labels" in f.remedy else f for f in findings]
+    num = len(read)
     for kind in {finding.kind for finding in findings if finding.kind.startswith(tuple(SYSTEMATIC))}:
         alike = [finding for finding in findings if finding.kind == kind]
         share, remedy = SYSTEMATIC[kind.partition(" ")[0]]
@@ -210,8 +226,9 @@ def inspect_scan(
     if {inspect.FEW_LEVELS, inspect.UNKNOWN_CODES} <= {finding.kind for finding in (*image.findings, *label.findings)}:
         exchanged = Finding("error", "image and label map seem to be exchanged", "exchange the two files")
         return replace(image, findings=[exchanged]), replace(label, findings=[])
+    thin = image.coarse[::4, ::4, ::4]
     if image.grid is None or label.grid is None:
-        return image, label
+        return replace(image, coarse=thin), label
     grids = image.grid, label.grid
     turns = any_axes and label.says_orientation and all(np.linalg.matrix_rank(g.affine) == 4 for g in grids)
     on_axes = reoriented_grid(label.grid, image.grid) if turns else label.grid
@@ -224,7 +241,7 @@ def inspect_scan(
         if indices.shape == image.coarse.shape and (how := misfit(image.coarse, indices, coarse)):
             kind = inspect.MISPLACED if "seems" in how else how
             findings.append(Finding("warning", f"label map {how}", MISFIT_REMEDY, kind=kind))
-    return replace(image, coarse=NOTHING), replace(label, coarse=NOTHING, findings=[*label.findings, *findings])
+    return replace(image, coarse=thin), replace(label, coarse=NOTHING, findings=[*label.findings, *findings])
 
 
 def is_settled(report: tuple[Inspection, Inspection]) -> bool:

@@ -39,6 +39,7 @@ def preview(
     params: DataConfig, split: SplitConfig, runtime: RuntimeConfig = ALL_CORES
 ) -> tuple[list[str], list[Finding]]:
     """Read all files of a cohort to their ends; return the text of the preview and all findings."""
+    (work_folder("data_check", "picture") / "labels.png").unlink(missing_ok=True)
     if params.source == "table":
         table, reports = check_own(params, runtime)
         subjects, findings, codes = subjects_of(table, Path()), table.findings, table.codes

@@ -99,6 +99,8 @@ def check_consistency(table: ScanTable) -> None:
     _check_spellings(table)
     given = {scan.role for scan in table.scans if scan.role}
     is_whole = not any(finding.severity == "error" for finding in table.findings)  # a role may be misspelt
+    if is_whole and table.scans and all(scan.role == "test" for scan in table.scans):
+        table.error("table", "", "all rows have the role test", "write train in some, or leave the column empty")
     if given and "test" not in given and is_whole:
         what = f"roles are given ({', '.join(sorted(given))}), but no patient has the role test"
         remedy = "give some patients the role test, or leave all roles empty for the split to decide"

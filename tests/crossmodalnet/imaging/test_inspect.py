@@ -11,6 +11,7 @@ from crossmodalnet.imaging.inspect import Inspection, Kind, grid_findings, inspe
 from crossmodalnet.imaging.structures import ABBREVIATIONS, Modality, to_codes
 from crossmodalnet.imaging.volume import Grid
 from crossmodalnet.phantom.generate import make_subject
+from crossmodalnet.phantom.scanner import Scanner
 
 CODES = np.resize(np.array([0, 500, 600, 420, 550, 205, 820, 850], np.int16), (5, 6, 7))
 NOISE = np.random.default_rng(0).normal(size=(5, 6, 7)).astype(np.float32)
@@ -65,6 +66,33 @@ def test_exchanged_structures_are_named_with_the_remedy(tmp_path: Path) -> None:
         [found] = inspected(tmp_path, to_codes(indices[label.data]), "label", label.affine).findings
         names = " and ".join(ABBREVIATIONS[index - 1] for index in sorted(exchange))
         assert (found.severity, names in found.remedy and "data.labels" in found.remedy) == (severity, True)
+
+
+@pytest.mark.parametrize("scanner", ["reference", "native", "enhanced"])
+@pytest.mark.parametrize("modality", Modality)
+def test_inverted_grey_values_are_told_from_sound_ones(modality: Modality, scanner: Scanner) -> None:
+    image, labels = make_subject(modality, 6.0, 4, 0, scanner)
+    inside = tuple(slice(max(0, places.min() - 2), places.max() + 3) for places in np.nonzero(labels.data))
+    assert not module.seems_inverted(image.data, modality)
+    assert not module.seems_inverted(image.data[inside], modality)
+    assert module.seems_inverted(image.data.max() + image.data.min() - image.data, modality)
+    assert modality is Modality.MR or module.seems_inverted(-image.data, modality)
+
+
+@pytest.mark.parametrize(
+    ("change", "what", "remedy"),
+    [
+        (lambda x: (x % 256).astype(np.uint8), "label values cut to 8 bits", "save the label map as 16 bits"),
+        (lambda x: np.arange(x.size, dtype=np.int16).reshape(x.shape), "unknown", "an image? interpolated?"),
+        (lambda x: x * (np.arange(x.shape[2]) == 20), "only 1 of ", "label the whole heart"),
+    ],
+)
+def test_causes_of_odd_label_maps(tmp_path: Path, change: Any, what: str, remedy: str) -> None:
+    label = make_subject(Modality.CT, 6.0, 4, 0)[1]
+    found = inspected(tmp_path, change(to_codes(label.data)), "label", label.affine).findings
+    assert [(f.what[: len(what)], f.remedy[: len(remedy)]) for f in found if "missing" not in f.what] == [
+        (what, remedy)
+    ]
 
 
 def test_values_of_one_structure_that_fit_another_data_set_whole(tmp_path: Path) -> None:

@@ -243,7 +243,7 @@ def test_mr_of_another_body_part_is_rejected(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(module, "run_alone", lambda *_, **__: registered)
         return one(ct=ct, mr=mr, box=box)
 
-    assert "mr_unlike" not in flags(found(Volume(1000 - MR.data, TURNED)))
+    assert "mr_unlike" not in flags(found(Volume(np.sqrt(MR.data), TURNED)))
     with pytest.raises(ValueError, match=r"^the MR does not show the heart of this CT"):
         found(Volume(noise + 1, TURNED))
     doubt = QualityFlag(Flag.HEART_SEARCH, f"unlike the atlases (0.1 nats){GIVE_BOX}")

@@ -173,6 +173,13 @@ def test_what_is_wrong_with_all_scans_is_one_error(tmp_path: Path) -> None:
     assert ("warning", "row 5 (ct_B)", "", "CT and MR seem to be exchanged") in check(path)
     path.write_text("\n".join(lines).replace(",ct,", ",x,").replace(",mr,", ",ct,").replace(",x,", ",mr,"))
     assert ("error", "table", "", "CT and MR seem to be exchanged in all scans") in check(path)
+    path.write_text("\n".join(lines))
+    image, label = (nib.load(tmp_path / name) for name in ("0.nii", "2-seg.nii"))
+    save(tmp_path / "1.nii", np.asarray(image.dataobj) + 1024, image.affine)
+    assert ("error", "row 3 (mr_A)", "1.nii", "the MR is the CT, but for a constant or a factor") in check(path)
+    save(tmp_path / "2-seg.nii", np.asarray(label.dataobj) + 1, label.affine)
+    [odd] = [finding for finding in read(path)[0].findings if "unknown label codes" in finding.what]
+    assert odd.remedy.startswith("write this label map with the values of the other 3")
 
 
 def test_missing_structures_are_noted_with_labelled_subjects(cohort: Cohort, tmp_path: Path) -> None:

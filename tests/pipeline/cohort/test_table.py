@@ -141,6 +141,7 @@ SETS: dict[str, tuple[tuple[str, ...], str, str]] = {
     "names": (("P 1,ct,a.nii.gz,,", "p-1,mr,b.nrrd,,"), "row 3 (mr_p-1)", "patients 'P 1' and 'p-1' would have files"),
     "role, no label": (("P1,ct,a.nii.gz,,test",), "row 2 (ct_P1)", "role test without label map"),
     "no test": (("P1,ct,a.nii.gz,a_seg.nii.gz,train",), "table", "no patient has the role test"),
+    "test only": (("P1,ct,a.nii.gz,a_seg.nii.gz,test",), "table", "all rows have the role test"),
 }  # fmt: skip
 
 
