@@ -118,7 +118,8 @@ def test_nnunet_folder_without_a_structure(run: Run, scans: Scans, tmp_path: Pat
         volume, whole = scans[patient, Modality.CT]
         labels = Volume(np.where(whole.data == 7, 0, whole.data), whole.affine)
         for channel, modality in enumerate(Modality):
-            shown = np.round(volume.data * (1 - 0.5 * channel)).astype(np.int16)
+            values = 10 * np.sqrt(np.maximum(volume.data + 1024, 0)) if channel else volume.data
+            shown = np.round(values).astype(np.int16)
             expected[patient, modality] = (Volume(shown, volume.affine), labels)
             write(top / f"imagesTr/{patient}_{channel:04d}.nii.gz", expected[patient, modality][0])
         write(top / f"labelsTr/{patient}.nii.gz", labels)
