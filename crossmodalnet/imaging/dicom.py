@@ -314,7 +314,7 @@ def _placed(frames: list[Frame], selected: Container[str]) -> tuple[list[Frame],
             after = frames[int(gaps.argmax())].file.name
             raise ValueError(
                 f"slices are {gaps.min():.2f} to {gaps.max():.2f} mm apart: a slice is missing (after {after}), "
-                "or spacing varies"
+                "or spacing varies: export or download the whole series again"
             )
     affine = np.eye(4)
     spacing_mm = spacings[0, 1], spacings[0, 0], gaps.mean() if len(gaps) else 1.0

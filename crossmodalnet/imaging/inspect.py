@@ -136,7 +136,7 @@ def inspect_file(
 
 def is_damaged(error: str) -> bool:
     """Check whether an error says that a file is damaged or incomplete."""
-    return any(sign in error for sign in ("truncated", "damaged", "ends early", "to its end", "is empty"))
+    return any(sign in error for sign in ("truncated", "damaged", "ends early", "to its end", "is empty", "web page"))
 
 
 def _remedy_of(error: str, path: Path) -> str:

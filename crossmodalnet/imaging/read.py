@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from crossmodalnet.imaging.dicom import is_dicom_file, read_dicom_series
+from crossmodalnet.imaging.dicom import MAX_FILES, is_dicom_file, read_dicom_series
 from crossmodalnet.imaging.untrusted import UntrustedImage, kept_locale, read_itk, read_untrusted
 
 Format = Literal["nifti", "nrrd", "metaimage", "dicom"]
@@ -35,6 +36,7 @@ def read_scan(path: str | os.PathLike[str], series: Sequence[str] = (), modality
         if kind == "nifti":
             return read_untrusted(path)
         if kind == "dicom":
+            _check_folder(path)
             return read_dicom_series(path, series, modality)
         if kind:
             return read_itk(path, kind)
@@ -43,3 +45,10 @@ def read_scan(path: str | os.PathLike[str], series: Sequence[str] = (), modality
     if is_dicom_file(path):
         raise ValueError("is one DICOM file: give the folder of its series")
     raise ValueError(f"is none of {', '.join(SUFFIXES)} or a folder of DICOM")
+
+
+def _check_folder(folder: Path) -> None:
+    """Name the images in a folder without DICOM."""
+    files = sorted(file for file in islice(folder.iterdir(), MAX_FILES) if file.is_file())
+    if files and all(format_of(file) for file in files):
+        raise ValueError(f"holds no DICOM series, but other images: give one of them, such as {files[0].name}")

@@ -142,6 +142,8 @@ def _image_class(head: bytes) -> Any:
     for size, (image_class, start, magic) in FORMATS.items():
         if size in sizes and len(head) >= size and head[start : start + 4] == magic:
             return image_class
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        raise ValueError("is a web page, not a NIfTI file (a download that failed)")
     raise ValueError("is not a NIfTI file" if head else "is empty")
 
 

@@ -93,6 +93,8 @@ def read_inference_config(folder: str | os.PathLike[str]) -> InferenceConfig:
 def model_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Return a model's folder; unpack a packed file, which ValueErrors name, to a temporary one."""
     model = Path(path)
+    if model.name == CARD and model.is_file():
+        raise ValueError(f"{model} is a file of a model: give its folder, {model.parent}")
     if not model.is_file():
         if model.exists() and not model.is_dir():
             raise ValueError(f"{model} is neither a model folder nor a packed model, but a pipe or a device")

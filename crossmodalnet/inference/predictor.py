@@ -178,7 +178,8 @@ class Predictor:
                 mr_labels = resample(on_mr, mr_scan.grid, "nearest")
                 flags += qc.mr_label_flags(mr_labels, labels, self._config.spacing_mm)
         quality = registered.quality if registered else None
-        return Prediction(ct_scan, mr_scan, ct_labels, mr_labels, box, confidence, agreement, quality, tuple(flags))
+        causes_first = tuple(sorted(flags, key=lambda flag: list(qc.Flag).index(flag.flag)))
+        return Prediction(ct_scan, mr_scan, ct_labels, mr_labels, box, confidence, agreement, quality, causes_first)
 
     def _locate(
         self,
@@ -324,4 +325,9 @@ def _check_inside(box: Box, image: Volume) -> None:
     index = image.grid.to_index(centre[:, None])[:, 0]
     if ((index < -0.5) | (index > np.array(image.data.shape) - 0.5)).any():
         place = " x ".join(f"{value:.0f}" for value in centre)
-        raise ValueError(f"the centre of the heart ROI, {place} mm (RAS), lies outside of the scan: check --box")
+        corners = image.grid.to_world(image.grid.corners())
+        low, high = (" x ".join(f"{value:.0f}" for value in end) for end in (corners.min(axis=1), corners.max(axis=1)))
+        raise ValueError(
+            f"the centre of the heart ROI, {place} mm (RAS), lies outside of the scan, which reaches from {low} to "
+            f"{high} mm: check --box"
+        )

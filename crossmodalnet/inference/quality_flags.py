@@ -42,24 +42,24 @@ GIVE_BOX = ": if the preview shows no heart, give its ROI with --box"
 
 
 class Flag(StrEnum):
-    """Kind of a quality flag."""
+    """Kind of a quality flag; what may cause others comes before them."""
 
+    COHORT = "training_cohort"
+    PATIENT = "patient"
     INTENSITIES = "intensities"
     HEADER = "header"
     AXES = "axes"
+    ORIENTATION = "orientation"
+    CUT = "heart_cut"
     HEART_SEARCH = "heart_search"
     BOX = "box"
     REGISTRATION = "registration"
+    MR_UNLIKE = "mr_unlike"
+    WINDOWS = "smaller_windows"
     MISSING = "structure_missing"
     PIECES = "structure_in_pieces"
-    CUT = "heart_cut"
     VOLUME = "volume_implausible"
     CONFIDENCE = "low_confidence"
-    WINDOWS = "smaller_windows"
-    MR_UNLIKE = "mr_unlike"
-    ORIENTATION = "orientation"
-    PATIENT = "patient"
-    COHORT = "training_cohort"
 
 
 class QualityFlag(NamedTuple):
@@ -199,15 +199,20 @@ def heart_flags(heart: RoiEstimate, usual: float | None = None) -> list[QualityF
 
 @contextmanager
 def explained(flags: Collection[QualityFlag]) -> Iterator[None]:
-    """Add the flags so far to an error, and put a doubtful heart of the CT before an error that blames the MR."""
+    """Add the flags so far to an error, and put doubtful headers and a doubtful heart before one that blames the MR."""
     try:
         yield
     except (ValueError, RuntimeError) as error:
-        doubts = [flag.says.removesuffix(GIVE_BOX) for flag in flags if flag.flag is Flag.HEART_SEARCH]
-        if doubts and str(error).startswith("the MR"):
-            error.args = (f"the CT may not show a heart ({'; '.join(doubts)}), or {error}",)
+        doubts = []
+        if str(error).startswith("the MR"):
+            doubts = [flag for flag in flags if flag.flag in (Flag.HEADER, Flag.HEART_SEARCH)]
+            hearts = [flag.says.removesuffix(GIVE_BOX) for flag in doubts if flag.flag is Flag.HEART_SEARCH]
+            causes = [flag.says for flag in doubts if flag.flag is Flag.HEADER]
+            causes += [f"the CT may not show a heart ({'; '.join(hearts)})"] if hearts else []
+            error.args = ("; or ".join([*causes, str(error)]),)
         for flag in flags:
-            error.add_note(f"look at this: {flag.says}")
+            if flag not in doubts:
+                error.add_note(f"look at this: {flag.says}")
         raise
 
 
@@ -292,7 +297,7 @@ def label_flags(
     return _listed(
         (Flag.MISSING, "not found", missing),
         (Flag.PIECES, "in pieces", pieces),
-        (Flag.CUT, "reaching the edge of the scan, so perhaps cut", _at_edge(cleaned, depth_mm)),
+        (Flag.CUT, "the scan may not hold all of the heart; at its edge lie", _at_edge(cleaned, depth_mm)),
         (Flag.VOLUME, "of a volume that no adult heart has", _implausible(after)),
         (Flag.CONFIDENCE, "found with a low mean probability", uncertain),
     )
@@ -309,7 +314,7 @@ def mr_label_flags(mr: Volume, ct: Volume, depth_mm: float) -> list[QualityFlag]
     missing = [name for name, volume in mr_ml.items() if not volume and ct_ml[name]]
     return _listed(
         (Flag.MISSING, "not in the MR, though in the CT", missing),
-        (Flag.CUT, "reaching the edge of the MR, so perhaps cut", _at_edge(mr, depth_mm)),
+        (Flag.CUT, "the MR may not hold all of the heart; at its edge lie", _at_edge(mr, depth_mm)),
         (Flag.VOLUME, "in the MR of a volume that no adult heart has", _implausible(mr_ml)),
         (Flag.REGISTRATION, "registration: volumes in MR and CT are too far apart", differing),
     )

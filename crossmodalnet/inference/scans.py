@@ -85,7 +85,7 @@ def _checked(modality: Modality, data: NDArray[Any], affine: NDArray[Any], pixdi
     if data.ndim != 3:
         raise ValueError(f"must have three axes, has {shape} voxels: give one volume of the series")
     if min(data.shape) < MIN_VOXELS_PER_AXIS:
-        raise ValueError(f"has {shape} voxels, too few for a scan of a heart")
+        raise ValueError(f"has {shape} voxels, too few for a scan of a heart: is it complete, or a localizer?")
     if data.dtype.kind not in "biuf":
         raise ValueError(f"has voxels of type {data.dtype}, not plain numbers: give one grey value per voxel")
     if findings := inspect.geometry_findings(affine, pixdim_mm):

@@ -99,7 +99,7 @@ def test_cohort(model: Path, tmp_path: Path, run: Run) -> None:
         (("--ct", "CT", "--device", "abacus"), 2, "cuda (cuda: the GPU), got abacus"),
         (("--ct", "nowhere.nii.gz", "--box", BOX), 3, "nowhere.nii.gz: cannot be read"),
         (("--ct", "CT"), 3, "has no atlases to find the heart with: give the heart ROI"),
-        (("--ct", "CT", "--box", "500 500 500 600 600 600"), 3, "lies outside of the scan"),
+        (("--ct", "CT", "--box", "500 500 500 600 600 600"), 3, "outside of the scan, which reaches from"),
         (("--ct", "CT", "--mr", "CT", "--box", BOX), 3, "the same scan"),
         (("--ct", "CT", "--mr", "CT", "--box", BOX), 3, "mr_likeness is null): export it again"),
         (("--ct", "CT", "--box", BOX, "--out", "CT/out"), 4, "cannot be written"),

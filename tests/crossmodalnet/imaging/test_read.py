@@ -97,6 +97,12 @@ def test_folder_without_dicom_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(ValueError, match="holds no DICOM series"):
         read_scan(tmp_path)
+    (tmp_path / "a.txt").rename(tmp_path / "a.NII.gz")
+    with pytest.raises(ValueError, match=r"other images: give one of them, such as a\.NII\.gz"):
+        read_scan(tmp_path)
+    (tmp_path / "a.NII.gz").write_text("\n<!DOCTYPE html><html>404")
+    with pytest.raises(ValueError, match="is a web page, not a NIfTI file"):
+        read_scan(tmp_path / "a.NII.gz")
 
 
 def test_slice_linked_out_of_the_folder_is_refused(series: WriteSeries, tmp_path: Path) -> None:

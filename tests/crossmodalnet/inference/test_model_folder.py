@@ -130,6 +130,7 @@ def test_archives_that_are_no_packed_model(tmp_path: Path, monkeypatch: pytest.M
     refused(tmp_path / "e", "is no packed model, or is damaged")
     (tmp_path / "f").write_text("text", "utf-8")
     refused(tmp_path / "f", "is no packed model, or is damaged")
+    refused((tmp_path / "f").rename(tmp_path / "card.json"), "is a file of a model: give its folder")
     monkeypatch.setitem(MAX_MODEL_BYTES, "card.json", 5)
     refused(tmp_path / "a", "card.json has 20 bytes")
 
