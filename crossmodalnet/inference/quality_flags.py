@@ -235,7 +235,7 @@ def mr_alone_flags(heart: RoiEstimate, among: float | None) -> list[QualityFlag]
 def registration_flags(quality: Quality, fault: str = "") -> list[QualityFlag]:
     """Flag an implausible registration, one without a gain in mutual information, and a fault of orientation."""
     problems = [f"registration: {problem}" for problem in implausible(quality)]
-    if quality.mi_after <= quality.mi_before:
+    if quality.mi_after < quality.mi_before:
         problems.insert(0, "registration made MR and CT no more alike than aligning their centres")
     text = f"the MR fits the CT better if it is {fault}: are the axes in both headers right? Look at both scans"
     return [

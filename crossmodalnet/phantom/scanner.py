@@ -108,8 +108,8 @@ INSIDES: dict[Scanner, Inside] = dict.fromkeys(("native", "ungated", "enhanced")
 BREATH = Motion(ventricles=(0.0, 0.0), breath_mm=(5, 15), turn_degrees=4)
 MR_PROTOCOLS["native"] = replace(MR_PROTOCOLS["reference"], slice_factor=4.0, motion=BREATH)
 MR_PROTOCOLS |= {
-    "ungated": replace(MR_PROTOCOLS["native"], motion=replace(BREATH, ventricles=(0.2, 0.4))),
-    "enhanced": MR_PROTOCOLS["native"],
+    name: replace(MR_PROTOCOLS["native"], motion=replace(BREATH, ventricles=(0.2, 0.4)))
+    for name in ("ungated", "enhanced")
 }
 
 

@@ -19,9 +19,10 @@ class RegistrationConfig(Config):
         description="method; syn: ANTs with the keys below; fast, balanced, thorough: search, affine, then local "
         "cross-correlation at 3, 2 or 1.5 mm",
     )
-    transform: Literal["SyN", "SyNCC"] = Field(
+    transform: Literal["SyN", "SyNCC", "Affine", "Centres"] = Field(
         "SyN",
-        description="transform; SyN: affine, then Mattes mutual information; SyNCC: local cross-correlation, slower",
+        description="transform; SyN: affine, then Mattes mutual information; SyNCC: local cross-correlation, slower; "
+        "Affine: no deformation; Centres: centres of mass laid together",
     )
     working_spacing_mm: float = Field(
         5.0,

@@ -71,7 +71,12 @@ def estimate_syn(fixed: Volume, moving: Volume, config: RegistrationConfig, star
     """Register a prepared moving image to a prepared fixed one, into `folder`; RuntimeError if ANTs fails."""
     import ants
 
+    if config.transform == "Centres":
+        write_translation(fixed, moving, "centre_of_mass", folder / "centre.mat")
+        return Transform(folder / "centre.mat", None)
     first = estimate_affine(fixed, moving, AFFINE_ITERATIONS, start, folder)
+    if config.transform == "Affine":
+        return first
     metric, sampling = ("mattes", NUM_BINS) if config.transform == "SyN" else ("CC", 4)
     with plain_folder(folder) as plain:
         ants.registration(

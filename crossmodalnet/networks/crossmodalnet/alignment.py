@@ -5,6 +5,7 @@ position: the correspondences give a rigid transform, by which the MR is resampl
 at twice the resolution, but near each place only, which makes the transform more exact.
 """
 
+from collections.abc import Sequence
 from itertools import product
 from math import ceil
 
@@ -48,9 +49,7 @@ class Alignment(nn.Module):
             )
             for _ in range(2)
         )
-        self.near_encoders = nn.ModuleList(
-            nn.Sequential(ResidualConvBlock(few, few), Conv1x1(few, few)) for _ in range(2)
-        )
+        self.near_encoders = nn.ModuleList(Conv1x1(few, few) for _ in range(2))
         self.log_scale, self.near_log_scale = (nn.Parameter(torch.tensor(2.0)) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -79,13 +78,12 @@ class Alignment(nn.Module):
         Tokens whose true position is none of those asked do not count; one between tokens is shared trilinearly.
         """
         points, stride = _tokens(x)
-        return _entropy(self._scores(x), (_apply(transform, points)[:, :, None] - points) / stride)
+        return _entropy(self._scores(x), (_apply(transform, points) - points[0]) / stride, _token_size(x))
 
     def near_loss(self, x: Tensor, transform: Tensor) -> Tensor:
         """Compute the same of the attention near each place."""
         points, stride = _tokens(x, near=True)
-        moves = (_apply(transform, points) - points) / stride
-        return _entropy(self._near_scores(x), moves[:, :, None] - _offsets(x))
+        return _entropy(self._near_scores(x), (_apply(transform, points) - points) / stride + 1, [3, 3, 3])
 
     def _near(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Average the positions near each place, `(b, n, 3)` in tokens; weigh each by its attention's squared peak."""
@@ -125,11 +123,16 @@ def _offsets(like: Tensor) -> Tensor:
     return like.new_tensor(list(product((-1.0, 0.0, 1.0), repeat=3)))
 
 
-def _entropy(scores: Tensor, gaps: Tensor) -> Tensor:
-    """Compute the cross-entropy of scores `(b, n, m)` of places that lie `gaps` `(b, n, m, 3)` tokens off the truth."""
-    shares = (1 - gaps.abs()).clamp_min(0).prod(dim=3) * scores.isfinite()
+def _entropy(scores: Tensor, places: Tensor, size: Sequence[int]) -> Tensor:
+    """Compute the cross-entropy of scores `(b, n, m)` of a grid of `size`, where the true `places` are `(b, n, 3)`."""
+    limits = places.new_tensor(size)
+    corners = places.floor()[:, :, None] + places.new_tensor(list(product((0.0, 1.0), repeat=3)))
+    shares = (1 - (places[:, :, None] - corners).abs()).prod(dim=3)
+    numbers = corners.clamp_min(0).minimum(limits - 1) @ places.new_tensor([size[1] * size[2], size[2], 1])
+    found = scores.log_softmax(dim=2).gather(2, numbers.long())
+    shares = shares * (((corners >= 0) & (corners < limits)).all(dim=3) & found.isfinite())
     inside = (shares.sum(dim=2) > 0.999).to(shares.dtype)
-    entropy = -torch.where(shares > 0, shares * scores.log_softmax(dim=2), 0.0).sum(dim=2)
+    entropy = -torch.where(shares > 0, shares * found, 0.0).sum(dim=2)
     return (entropy * inside).sum() / inside.sum().clamp_min(1)
 
 

@@ -77,6 +77,16 @@ def test_syn_improves_on_affine_and_leaves_a_field(pair: Pair, transform: Any, t
     assert _overlap(pair, moved) > 0.75
 
 
+@pytest.mark.parametrize("transform", ["Affine", "Centres"])
+def test_registration_without_deformation(pair: Pair, transform: Any, tmp_path: Path) -> None:
+    config = RegistrationConfig(transform=transform, working_spacing_mm=6.5)
+    found = SynRegistration(config).register(pair[0], pair[2], tmp_path)
+    gain = found.quality.mi_after - found.quality.mi_before
+    assert (found.transform.warp, gain > 0.01, gain == 0) == (None, transform == "Affine", transform == "Centres")
+    moved = SynRegistration(config).warp_labels(pair[3], pair[0].grid, found.transform)
+    assert set(np.unique(moved.data)) == {0, 1, 2, 5, 6}
+
+
 def test_warping_fills_outside_and_keeps_labels_whole(pair: Pair, tmp_path: Path) -> None:
     transform = _affine(pair, "centre_of_mass", tmp_path)
     small = Volume(pair[2].data[10:20, 10:20, 10:20], pair[2].affine)
