@@ -69,7 +69,7 @@ def misregister_case(task: MisregisterTask, model: LoadedModel) -> pd.DataFrame:
             raise DataError(f"{task.name}: the crop has no label map to measure misregistration with")
         image, truth = network_input(case, model.card.intensity), torch.from_numpy(case.label.data)
         rows = []
-        for moved_mm, degrees in _amounts(task.params):
+        for moved_mm, degrees in amounts(task.params):
             # The working grid is isotropic: crop.spacing_mm is one number.
             shift_voxels = moved_mm / case.grid.spacing_mm[0]
             moved = misregister(image, task.name, shift_voxels, degrees, task.params.seed)
@@ -102,7 +102,7 @@ def misregistration_means(table: pd.DataFrame) -> dict[str, float]:
     return {f"{moved:g}mm": round(float(dice), DECIMALS) for moved, dice in means.items()}
 
 
-def _amounts(params: EvaluateConfig) -> Iterator[tuple[float, float]]:
+def amounts(params: EvaluateConfig) -> Iterator[tuple[float, float]]:
     """Yield shifts in mm, each with a proportional rotation in degrees."""
     largest = max(params.misregistration_mm)
     for moved in params.misregistration_mm:

@@ -1,0 +1,286 @@
+"""When does fusion pay, and which? Networks on phantom cohorts that differ in contrast, registration and training.
+
+    python -m benchmarks.fusion_map run FOLDER --processes 2
+    python -m benchmarks.fusion_map report FOLDER
+
+Run both from the top of the repository. `run` prepares the cohorts, trains and scores; what is done is skipped, so it
+can be stopped at any time. Every network is tested with its MR in place and displaced by 5, 10 and 15 mm, on the
+working grid. `report` prints the tables and draws FOLDER/map.png.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+
+from crossmodalnet.io.outputs import whole_file
+from crossmodalnet.metrics.overlap import mean_dice
+from crossmodalnet.metrics.statistics import bootstrap_interval, compare_paired, holm
+from crossmodalnet.processes import run_alone
+from pipeline.cohort.split_file import read_split
+from pipeline.config import presets
+from pipeline.config.params import Params, load_section, validate
+from pipeline.config.render import render
+from pipeline.config.sections import EvaluateConfig
+from pipeline.evaluation.misregistration import amounts, misregister
+from pipeline.evaluation.prediction import network_input, predict_input
+from pipeline.preparation.cases import CaseSet
+from pipeline.training.checkpoint import load_model
+
+CONTRASTS = {"native": "ungated", "enhanced": "enhanced"}
+REGISTRATIONS = {"deformable": "SyN", "affine": "Affine", "centres": "Centres"}
+TRAININGS = {"in place": 0.0, "displaced": 0.5}
+ALONE = {"CT alone": {"streams": "ct", "align": False}, "MR alone": {"streams": "mr", "align": False}}
+LATE = "late fusion"
+OURS = "CrossModalNet"
+# Options of the networks and epochs; these take equal time by the steps in docs/results/performance.md.
+PAIRS: Mapping[str, tuple[str, Mapping[str, Any], int]] = {
+    "early fusion": ("resenc_unet", {}, 23),
+    "two streams": ("crossmodalnet", {"cross": False, "align": False}, 21),
+    "usual cross attention": (
+        "crossmodalnet",
+        {"align": False, "values": "a", "refines": "queries", "offsets": "predicted"},
+        20,
+    ),
+}
+SAMPLES = 2000
+STAGES = ("download", "check", "split", "register", "crop")
+
+
+class Run(NamedTuple):
+    """A network to train and score: cohort, name, training, options, and seed."""
+
+    contrast: str
+    registration: str
+    training: str
+    method: str
+    model: str
+    options: Mapping[str, Any]
+    epochs: int
+    seed: int
+
+    def folder(self, top: Path) -> Path:
+        """Return the folder of the run; the CT alone does not depend on the registration."""
+        registration = "deformable" if self.method == "CT alone" else self.registration
+        name = f"{self.method} {self.training} {self.seed}".replace(" ", "_")
+        return cohort_folder(top, self.contrast, registration) / name
+
+
+def cohort_folder(top: Path, contrast: str, registration: str) -> Path:
+    """Return the folder of a cohort."""
+    return top / f"{contrast}-{registration}"
+
+
+def list_runs(seeds: Sequence[int]) -> Iterator[Run]:
+    """List all trainings; those of one modality or with alignment do not depend on displaced MRs."""
+    for seed, contrast, registration in product(seeds, CONTRASTS, REGISTRATIONS):
+        for name, options in ALONE.items():
+            yield Run(contrast, registration, "in place", name, "crossmodalnet", options, 32, seed)
+        yield Run(contrast, registration, "displaced", OURS, "crossmodalnet", {}, 16, seed)
+        for training, (name, (model, options, epochs)) in product(TRAININGS, PAIRS.items()):
+            yield Run(contrast, registration, training, name, model, options, epochs, seed)
+
+
+def list_late(seeds: Sequence[int]) -> Iterator[Run]:
+    """List the means of the networks of one modality."""
+    for seed, contrast, registration in product(seeds, CONTRASTS, REGISTRATIONS):
+        yield Run(contrast, registration, "in place", LATE, "", {}, 0, seed)
+
+
+def prepare(top: Path, contrast: str, registration: str) -> None:
+    """Make a cohort of the preset `fusion` and prepare it up to the crops, unless that was done."""
+    folder = cohort_folder(top, contrast, registration)
+    if (folder / "data/cropped").is_dir():
+        return
+    fusion = presets.load("fusion").model_dump()
+    fusion["data"]["phantom"]["scanner"] = CONTRASTS[contrast]
+    fusion["register"]["transform"] = REGISTRATIONS[registration]
+    _write_params(folder, fusion)
+    for stage in STAGES:
+        _stage(folder, stage)
+
+
+def train_and_score(top: Path, run: Run) -> None:
+    """Train a network of a run and write its scores, unless that was done."""
+    folder = run.folder(top)
+    if (folder / "scores.csv").is_file():
+        return
+    params = presets.load("fusion").model_dump()
+    params["network"][run.model] |= run.options
+    params["augment"]["misregistration_probability"] = TRAININGS[run.training]
+    params["train"] |= {"epochs": run.epochs, "num_threads": 1, "devices": 1}
+    _write_params(folder, params)
+    if not (folder / "data").is_symlink():
+        (folder / "data").symlink_to("../data")
+    _stage(folder, "train", "--model", run.model, "--seed", str(run.seed))
+    _write_scores(folder, [folder])
+
+
+def score_late(top: Path, run: Run) -> None:
+    """Score the mean of the networks of one modality."""
+    folder = run.folder(top)
+    folder.mkdir(exist_ok=True)
+    if not (folder / "data").is_symlink():
+        (folder / "data").symlink_to("../data")
+    _write_scores(folder, [run._replace(method=method).folder(top) for method in ALONE])
+
+
+def _write_scores(folder: Path, members: Sequence[Path]) -> None:
+    scores = run_alone(partial(score, data=folder / "data"), members)
+    with whole_file(folder / "scores.csv") as temporary:
+        scores.to_csv(temporary, index=False)
+
+
+def score(members: Sequence[Path], data: Path) -> pd.DataFrame:
+    """Score the mean probabilities of trained networks on the test pairs: case, moved_mm, and the mean Dice."""
+    models = [load_model(next((member / "models").glob("*/seed*"))) for member in members]
+    params = load_section(EvaluateConfig, "evaluate", path=members[0] / "params.yaml")
+    rows = []
+    for name in read_split(data / "split.json")["test"]:
+        case = CaseSet(data / "cropped").read(name)
+        assert case.label is not None
+        for moved_mm, degrees in amounts(params):
+            found = []
+            for model in models:
+                image = network_input(case, model.card.intensity)
+                moved = misregister(image, name, moved_mm / case.grid.spacing_mm[0], degrees, params.seed)
+                found.append(predict_input(model, moved, name, params))
+            mean = torch.stack(found).mean(dim=0)
+            rows.append((name, moved_mm, mean_dice(mean.argmax(0), torch.from_numpy(case.label.data), len(mean), [])))
+    return pd.DataFrame(rows, columns=["case", "moved_mm", "dice"])
+
+
+def _write_params(folder: Path, values: Mapping[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "params.yaml").write_text(render(validate(Params, values, "")), "utf-8")
+
+
+def _stage(folder: Path, *arguments: str) -> None:
+    command = [sys.executable, "-m", "stages", *arguments]
+    with (folder / "log.txt").open("a") as log:
+        path = {"PYTHONPATH": str(Path.cwd()), "OMP_NUM_THREADS": "1"}
+        subprocess.run(command, cwd=folder, env=os.environ | path, stdout=log, stderr=log, check=True)
+
+
+def read_scores(top: Path) -> pd.DataFrame:
+    """Read all scores that are there: contrast, registration, training, method, seed, case, moved_mm, dice."""
+    found = []
+    seeds = range(
+        max((int(path.parent.name.rpartition("_")[2]) for path in top.glob("*/*/scores.csv")), default=-1) + 1
+    )
+    for run in (*list_runs(seeds), *list_late(seeds)):
+        if (file := run.folder(top) / "scores.csv").is_file():
+            columns = ("contrast", "registration", "training", "method", "seed")
+            found.append(pd.read_csv(file).assign(**{name: getattr(run, name) for name in columns}))
+    return pd.concat(found, ignore_index=True)
+
+
+def tabulate(scores: pd.DataFrame) -> pd.DataFrame:
+    """Compare every network with ours in the same cohort, in place and on average displaced; Holm over all tests."""
+    scores = scores.assign(place=np.where(scores["moved_mm"] > 0, "displaced by 5 to 15 mm", "in place"))
+    scores = scores[(scores["place"] == "in place") | ~scores["method"].isin(ALONE)]
+    keys = ["contrast", "registration", "place", "training", "method"]
+    cases = scores.groupby([*keys, "case", "seed"], sort=False)["dice"].mean()
+    rows = []
+    for cohort, own in cases.groupby(level=keys[:3], sort=False):
+        ours = own.xs(OURS, level="method").groupby("case").mean()
+        for network, of_method in own.groupby(level=keys[3:], sort=False):
+            values = of_method.unstack("seed").to_numpy()
+            mean = bootstrap_interval(values, num_samples=SAMPLES, seed=0)
+            other = of_method.groupby("case").mean().reindex(ours.index)
+            gain = compare_paired(ours.to_numpy(), other.to_numpy(), num_samples=SAMPLES, seed=0)
+            rows.append((
+                *_keys(cohort), *_keys(network), values.shape[1], *mean[:3],
+                *((np.nan,) * 4 if OURS in _keys(network) else gain[:4]),
+            ))  # fmt: skip
+    columns = [*keys, "seeds", "dice", "low", "high", "gain", "gain_low", "gain_high", "p"]
+    table = pd.DataFrame(rows, columns=columns)
+    tested = table["p"].notna()
+    table.loc[tested, "p"] = holm(table.loc[tested, "p"].tolist())
+    return table
+
+
+def draw(scores: pd.DataFrame, path: Path) -> None:
+    """Draw the Dice against the displacement: a panel per cohort, a colour per network, dashed if trained in place."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(len(CONTRASTS), len(REGISTRATIONS), sharex=True, sharey=True, figsize=(11, 7))
+    colours = {name: f"C{number}" for number, name in enumerate((OURS, *PAIRS, LATE, *ALONE))}
+    means = scores.groupby(["contrast", "registration", "training", "method", "moved_mm"])["dice"].mean()
+    for (contrast, registration), axis in zip(product(CONTRASTS, REGISTRATIONS), axes.flat, strict=True):
+        axis.set_title(f"{contrast} CT, {registration}", fontsize=10)
+        for network, own in means.loc[contrast, registration].groupby(level=[0, 1]):
+            training, method = _keys(network)
+            line = own.droplevel([0, 1])
+            style = {"color": colours[method], "linestyle": "--" if training == "in place" else "-"}
+            if method in ALONE:
+                axis.axhline(line.iloc[0], linewidth=1, **style)
+            else:
+                axis.plot(line.index, line, marker=".", **style)
+        axis.grid(alpha=0.3)
+    for name, colour in colours.items():
+        axes.flat[0].plot([], [], color=colour, label=name)
+    figure.supxlabel("displacement of the MR, mm (dashed: trained in place)", fontsize=10)
+    figure.supylabel("Dice", fontsize=10)
+    figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=9)
+    figure.savefig(path, dpi=110, bbox_inches="tight")
+
+
+def markdown(table: pd.DataFrame) -> Iterator[str]:
+    """Yield the table in Markdown, a section per place and cohort."""
+    for cohort, own in table.groupby(["place", "contrast", "registration"], sort=False):
+        place, contrast, registration = _keys(cohort)
+        yield f"\n{contrast.capitalize()} CT, {registration}, MR {place}:\n"
+        yield "| network | trained | seeds | Dice | CrossModalNet less it |\n|---|---|---:|---:|---:|"
+        for _, row in own.iterrows():
+            gain = "{gain:+.3f} [{gain_low:+.3f}, {gain_high:+.3f}], ".format_map(row) + _p(row["p"])
+            line = "| {method} | {training} | {seeds} | {dice:.3f} [{low:.3f}, {high:.3f}] | ".format_map(row)
+            yield f"{line}{'' if row['method'] == OURS else gain} |"
+
+
+def _keys(group: Any) -> tuple[str, ...]:
+    return tuple(group)
+
+
+def _p(value: float) -> str:
+    text = "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+    return text if value <= 0.05 else f"{text}, not supported"
+
+
+def main() -> None:
+    """Run or report the map."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("step", choices=["run", "report"])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--processes", type=int, default=1, help="trainings at once, one thread each")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    options = parser.parse_args()
+    top = options.folder.resolve()
+    if options.step == "run":
+        for contrast, registration in product(CONTRASTS, REGISTRATIONS):
+            prepare(top, contrast, registration)
+        with ThreadPoolExecutor(options.processes) as pool:
+            runs = {run.folder(top): run for run in list_runs(options.seeds)}
+            list(pool.map(partial(train_and_score, top), runs.values()))
+            list(pool.map(partial(score_late, top), list_late(options.seeds)))
+        return
+    scores = read_scores(top)
+    print("\n".join(markdown(tabulate(scores))))
+    draw(scores, top / "map.png")
+
+
+if __name__ == "__main__":
+    main()
