@@ -149,12 +149,10 @@ class AlignedNetwork(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, x: Tensor, near: Moved, far: Moved | None) -> tuple[Tensor | list[Tensor], Tensor]:
-        """Return the logits of `x`, and the loss for copies of samples with MRs moved little and far."""
-        alignment = self.network.alignment
-        assert alignment is not None
-        loss = alignment.near_loss(*near)
-        return self.network(x), loss if far is None else loss + alignment.loss(*far)
+    def forward(self, x: Tensor, moved: Tensor, transform: Tensor) -> tuple[Tensor | list[Tensor], Tensor]:
+        """Return the logits of `x`, and the alignment's loss for samples with moved MRs."""
+        assert self.network.alignment is not None
+        return self.network(x), self.network.alignment.loss(moved, transform)
 
 
 # Moves that the alignment is trained on: the share of MRs moved, the largest shift, share of the patch, and turn,
@@ -166,7 +164,6 @@ class AlignmentObjective(Objective):
     """Cross-entropy of the alignment; its weight keeps the clipped norm of all gradients that of the segmentation."""
 
     names = ("alignment",)
-    has_unused_parts = True
 
     def __init__(self, network: CrossModalNet) -> None:
         super().__init__(AlignedNetwork(network))
@@ -177,11 +174,11 @@ class AlignmentObjective(Objective):
         return [0.01]
 
     def forward(self, module: nn.Module, step: Step) -> Terms:
-        """Compute logits, and the loss on half of the samples, far moves every other step: more brought nothing."""
+        """Compute logits, and the loss: half of the MRs are moved far, half little; a single one both ways."""
         random = np.random.RandomState(int(torch.randint(2**31 - 1, ())))
-        some = step.image[: -(-len(step.image) // 2)]
-        near = _moved(some, *NEAR, random)
-        logits, loss = module(step.image, near, None if step.number % 2 else _moved(some, *FAR, random))
+        half = -(-len(step.image) // 2)
+        far, near = _moved(step.image[:half], *FAR, random), _moved(step.image[-half:], *NEAR, random)
+        logits, loss = module(step.image, *(torch.cat(pair) for pair in zip(far, near, strict=True)))
         return Terms(logits, loss[None], torch.zeros(0, device=step.image.device))
 
 

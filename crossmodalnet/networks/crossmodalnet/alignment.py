@@ -5,9 +5,10 @@ position: the correspondences give a rigid transform, by which the MR is resampl
 at twice the resolution, but near each place only, which makes the transform more exact.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from math import ceil
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ LEAST_STRIDE = 4  # voxels per token
 # Of all places, and near each; every pass sees the MR where the last one put it.
 PASSES, NEAR_PASSES = 2, 4
 # A smaller mean move, voxels, is not made: errors and interpolation would cost more than it brings.
-STILL = 0.75
+STILL = 1.0
 # The robust fit: steps, and the residual, tokens, from which an answer counts little, first and last.
 FIT_STEPS, FIRST_WIDTH, LAST_WIDTH = 8, 3.0, 1.0
 
@@ -30,8 +31,8 @@ FIT_STEPS, FIRST_WIDTH, LAST_WIDTH = 8, 3.0, 1.0
 class Alignment(nn.Module):
     """Estimate the rigid transform from CT to MR and resample the MR by it.
 
-    The features have no position encoding, so that only content matches. `loss` and `near_loss` alone train them, on
-    MRs that were moved by known transforms.
+    The features have no position encoding, so that only content matches. `loss` alone trains them, on MRs that were
+    moved by known transforms.
 
     Example: (1, 2, 40, 40, 40) -> features (1, 48, 1000) of both -> attention (1, 1000, 1000) -> transform (1, 3, 4).
     Near: features (1, 16, 20, 20, 20) -> attention (1, 8000, 27).
@@ -62,60 +63,69 @@ class Alignment(nn.Module):
     def transform(self, x: Tensor) -> Tensor:
         """Estimate rotation and shift from CT to MR, `(b, 3, 4)`, in voxels from the centre."""
         total = _identity(x)
+        asking = self._stem(x[:, :1], 0)
         for near in (False,) * PASSES + (True,) * NEAR_PASSES:
-            moved = torch.cat([x[:, :1], move(x[:, 1:], total)], dim=1)
+            asked = self._stem(move(x[:, 1:], total), 1)
             points, stride = _tokens(x, near)
-            found, weights = self._near(moved) if near else _answers(self._scores(moved), points / stride)
-            total = _compose(_rigid(points / stride, found, weights, stride), total)
+            answers = _near_answers if near else _answers
+            scores = (self._near_scores if near else self._scores)(asking, asked)
+            total = _compose(_rigid(points / stride, *answers(scores, points / stride), stride), total)
         points = _tokens(x)[0]
         inner = points[points.norm(dim=1) < points.abs().max()]
         moves = (_apply(total, inner) - inner).norm(dim=2).mean(dim=1)
         return torch.where(((moves < STILL) | is_missing(x).any(dim=1))[:, None, None], _identity(x), total)
 
     def loss(self, x: Tensor, transform: Tensor) -> Tensor:
-        """Compute the attention's cross-entropy, nats, against the true positions `transform` of CT tokens in the MR.
+        """Compute the cross-entropy, nats, of both attentions against the true positions of CT tokens in the MR.
+
+        Args:
+            x: `(b, 2, D, H, W)`, CT and moved MR; the second half was moved little, all of one sample.
+            transform: `(b, 3, 4)` from CT to MR.
 
         Tokens whose true position is none of those asked do not count; one between tokens is shared trilinearly.
         """
+        half = len(x) // 2
+        asking, asked = (self._stem(x[:, k : k + 1], k) for k in range(2))
         points, stride = _tokens(x)
-        return _entropy(self._scores(x), (_apply(transform, points) - points[0]) / stride, _token_size(x))
-
-    def near_loss(self, x: Tensor, transform: Tensor) -> Tensor:
-        """Compute the same of the attention near each place."""
+        everywhere = _entropy(
+            self._scores(asking, asked), (_apply(transform, points) - points[0]) / stride, _token_size(x)
+        )
         points, stride = _tokens(x, near=True)
-        return _entropy(self._near_scores(x), (_apply(transform, points) - points) / stride + 1, [3, 3, 3])
+        places = (_apply(transform[half:], points) - points) / stride + 1
+        return everywhere + _entropy(self._near_scores(asking[half:], asked[half:]), places, [3, 3, 3])
 
-    def _near(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Average the positions near each place, `(b, n, 3)` in tokens; weigh each by its attention's squared peak."""
-        points, stride = _tokens(x, near=True)
-        attention = self._near_scores(x).softmax(dim=2)
-        return points / stride + attention @ _offsets(x), attention.amax(dim=2) ** 2
-
-    def _scores(self, x: Tensor) -> Tensor:
-        """Score all tokens of the MR for each of the CT, `(b, n, n)`."""
-        asking, asked = (feature.flatten(2) for feature in self._features(x, self.encoders))
-        with torch.autocast(x.device.type, enabled=False):
+    def _scores(self, asking: Tensor, asked: Tensor) -> Tensor:
+        """Score all tokens of the MR for each of the CT, `(b, n, n)`, from both stems' maps."""
+        asking, asked = (
+            _unit(encoder(own)).flatten(2) for encoder, own in zip(self.encoders, (asking, asked), strict=True)
+        )
+        with torch.autocast(asked.device.type, enabled=False):
             return self.log_scale.exp() * asking.transpose(1, 2) @ asked
 
-    def _near_scores(self, x: Tensor) -> Tensor:
+    def _near_scores(self, asking: Tensor, asked: Tensor) -> Tensor:
         """Score the 27 tokens of half the size around each, `(b, n, 27)`; those outside are -inf."""
-        asking, asked = self._features(x, self.near_encoders)
-        with torch.autocast(x.device.type, enabled=False):
-            scores = torch.einsum("bcn,bcnm->bnm", asking.flatten(2), _around(asked)) * self.near_log_scale.exp()
-        return scores.masked_fill(_around(torch.ones_like(asked[:, :1]))[:, 0] == 0, -torch.inf)
+        asking, asked = (_unit(encoder(own)) for encoder, own in zip(self.near_encoders, (asking, asked), strict=True))
+        with torch.autocast(asked.device.type, enabled=False):
+            scores = torch.stack([(asking * own).sum(dim=1).flatten(1) for own in _around(asked)], dim=2)
+        inside = torch.stack([own.flatten(1) for own in _around(torch.ones_like(asked[:, 0]))], dim=2)
+        return (scores * self.near_log_scale.exp()).masked_fill(inside == 0, -torch.inf)
 
-    def _features(self, x: Tensor, encoders: nn.ModuleList) -> list[Tensor]:
-        """Compute features of unit norm `(b, c, d, h, w)` of CT and MR."""
-        d, h, w = _token_size(x)
-        coarse = functional.adaptive_avg_pool3d(x, (2 * d, 2 * h, 2 * w)).chunk(2, dim=1)
-        maps = (encoder(stem(own)) for own, stem, encoder in zip(coarse, self.stems, encoders, strict=True))
-        return [functional.normalize(own.float(), dim=1) for own in maps]
+    def _stem(self, image: Tensor, stream: int) -> Tensor:
+        """Compute the map `(b, c, d, h, w)` of the CTs or the MRs at half a token."""
+        d, h, w = _token_size(image)
+        return cast(Tensor, self.stems[stream](functional.adaptive_avg_pool3d(image, (2 * d, 2 * h, 2 * w))))
 
 
-def _around(maps: Tensor) -> Tensor:
-    """Gather each voxel's 27 neighbours, zero outside: `(b, c, d, h, w)` -> `(b, c, d * h * w, 27)`."""
-    windows = functional.pad(maps, (1,) * 6).unfold(2, 3, 1).unfold(3, 3, 1).unfold(4, 3, 1)
-    return windows.flatten(5).flatten(2, 4)
+def _unit(maps: Tensor) -> Tensor:
+    return functional.normalize(maps.float(), dim=1)
+
+
+def _around(maps: Tensor) -> Iterator[Tensor]:
+    """Yield maps `(..., d, h, w)` shifted to each of the 27 neighbours, zero outside."""
+    d, h, w = maps.shape[-3:]
+    padded = functional.pad(maps, (1,) * 6)
+    for i, j, k in product(range(3), repeat=3):
+        yield padded[..., i : i + d, j : j + h, k : k + w]
 
 
 def _offsets(like: Tensor) -> Tensor:
@@ -162,6 +172,12 @@ def _answers(scores: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
     near = attention * ((peak[:, :, None] - points).abs().amax(dim=3) < 1.5)
     share = near.sum(dim=2)
     return near @ points / share[:, :, None], share**2
+
+
+def _near_answers(scores: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+    """Average the positions near each place, `(b, n, 3)` in tokens; weigh each by its attention's squared peak."""
+    attention = scores.softmax(dim=2)
+    return points + attention @ _offsets(scores), attention.amax(dim=2) ** 2
 
 
 def _rigid(points: Tensor, found: Tensor, weights: Tensor, stride: Tensor) -> Tensor:
