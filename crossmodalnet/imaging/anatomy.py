@@ -47,6 +47,8 @@ MOVES_MM = (5, 10, 20, 30)
 SMOOTHING = 0.7
 # Fewer structures may fit less sharply, but better than their moved copies.
 MANY_STRUCTURES, FEW_FIT = 4, 1.0
+# Surface over that of a sphere of the same volume: at most 4.7 in sound phantoms (Myo in thick slices), 20 in noise.
+MAX_SURFACE = 7.0
 SIDES = ("left to right", "front to back", "top to bottom")
 
 
@@ -158,6 +160,17 @@ def implausible_volumes(values: ValueMap, codes: LabelCodes) -> list[str]:
         for low, high in [PLAUSIBLE_ML[name]]
         if not low <= volume <= high
     ]
+
+
+def scattered(values: ValueMap, codes: LabelCodes) -> list[str]:
+    """List the structures whose surface is far larger than that of any heart's."""
+    found = []
+    for name, volume_ml in structure_volumes(values, codes).items():
+        own = codes.codes[name]
+        sphere_mm2 = (36 * math.pi) ** (1 / 3) * (1000 * volume_ml) ** (2 / 3)
+        if values.area(own, set(values.volume_ml) - set(own)) > MAX_SURFACE * sphere_mm2:
+            found.append(name)
+    return found
 
 
 def _is_enclosed(values: ValueMap, inner: Sequence[int], outer: Sequence[int]) -> bool:

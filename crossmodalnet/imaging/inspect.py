@@ -37,6 +37,10 @@ MAX_SAMPLES = 2**22
 MAX_LISTED = 8
 # MM-WHS values cut to 8 bits, slices labelled at most where most are not, more values than data sets of hearts have.
 MIN_CUT, FEW_SLICES, MANY_VALUES = 3, 2, 120
+# Share of the voxels that only background has; slices of a heart that ends flat, and their area over the largest (sound
+# phantoms: at most 0.35).
+MOST, MIN_SLICES, FLAT = 0.5, 11, 0.45
+ORDINAL = {2: "nd", 3: "rd"}
 # Least value of a CT that was stored without its intercept: HU + 1024 of bone.
 RAW_BONE = 1324.0
 # Least correlation of copies that differ by a constant or a factor.
@@ -52,6 +56,7 @@ NOTHING = np.zeros((0, 0, 0), np.float32)
 INVERTED = "grey values seem inverted: the air around is bright"
 INVERTED_REMEDY = "export the scan again, or subtract its values from their maximum (a CT: multiply by -1)"
 NOT_3D_REMEDY = "give one volume with three axes per file"
+ONE_HOT_REMEDY = "one channel per structure? save one 3-D map of whole numbers, a value for each structure"
 _NOTE_REMEDY = "check the geometry, or export the file again with its true one"
 
 
@@ -116,10 +121,10 @@ def inspect_file(
     odd = odd_extent(shape, scan.grid.spacing_mm) if is_whole_scan else None
     findings = [
         *([Finding("error", odd, "correct the spacing or the unit in the header (mm)")] if odd else ()),
-        *([Finding("error", f"not 3-D: shape {shape}", NOT_3D_REMEDY)] if len(shape) != 3 or min(shape) < 2 else ()),
+        *([_not_3d(shape, kind)] if len(shape) != 3 or min(shape) < 2 else ()),
         *geometry_findings(scan.image.affine, scan.pixdim_mm),
         *(Finding("warning", note, _NOTE_REMEDY) for note in notes),
-        *value_findings,
+        *(value_findings if len(shape) == 3 else ()),
     ]
     if len(shape) != 3 or not np.isfinite(scan.image.affine).all():
         return Inspection(findings, None, digest, volumes_ml)
@@ -209,6 +214,11 @@ def seems_inverted(data: NDArray[np.float32], modality: Modality) -> bool:
     return is_brighter and bright > max(MIN_BRIGHT, 3 * dark)
 
 
+def _not_3d(shape: tuple[int, ...], kind: Kind) -> Finding:
+    is_one_hot = kind == "label" and len(shape) == 4 and shape[3] <= len(STRUCTURES) + 1
+    return Finding("error", f"not 3-D: shape {shape}", ONE_HOT_REMEDY if is_one_hot else NOT_3D_REMEDY)
+
+
 def _spatial_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Drop the fourth axis of a 4-D file with one volume, as `read_image` does."""
     return shape[:3] if len(shape) == 4 and shape[3] == 1 else shape
@@ -292,17 +302,26 @@ def _label_findings(
     image: Any, codes: LabelCodes, thinned: list[NDArray[np.float32]], says_orientation: bool
 ) -> tuple[list[Finding], Mapping[str, float], bool]:
     """List the faults in a label map; return its volumes, and True if all values are whole."""
-    num_bad, num_labelled, off = 0, 0, np.zeros(0)
+    num_bad, off = 0, np.zeros(0)
+    shape = _spatial_shape(image.shape)
+    profiles = [np.zeros(n, np.int64) for n in shape]  # labelled voxels of each slice along each axis
+    depth = 0
 
     def whole_slabs() -> Iterator[NDArray[Any]]:
-        nonlocal num_bad, num_labelled, off
+        nonlocal num_bad, off, depth
         for slab in _slabs(image, thinned):
             whole = whole_values(slab)
             if slab.dtype.kind == "f":
                 num_bad += int(np.count_nonzero(~np.isfinite(slab)))
                 off = slab[(whole != slab) & np.isfinite(slab)][:1] if not off.size else off
-            num_labelled += int((whole != 0).any(axis=(0, 1)).sum())
-            yield whole.reshape(_spatial_shape(whole.shape))
+            whole = whole.reshape(_spatial_shape(whole.shape))
+            if len(shape) == 3:
+                is_labelled = whole != 0
+                for axis, profile in enumerate(profiles[:2]):
+                    profile += is_labelled.sum(axis=(1 - axis, 2))
+                profiles[2][depth : depth + whole.shape[2]] = is_labelled.sum(axis=(0, 1))
+                depth += whole.shape[2]
+            yield whole
 
     spacing_mm = np.linalg.norm(image.affine[:3, :3], axis=0)
     values = anatomy.measure_values(whole_slabs(), image.affine, has_axes=says_orientation)
@@ -341,12 +360,36 @@ def _label_findings(
             listed = ", ".join(f"{name} ({codes.codes[name][0]})" for name in absent)
             remedy = "look at the label map; its missing structures are scored as absent"
             findings.append(Finding("warning", f"missing structures: {listed}", remedy, kind=f"missing {absent}"))
-        if num_labelled <= FEW_SLICES < image.shape[2] // 4:
-            what = f"only {num_labelled} of {image.shape[2]} slices {'are' if num_labelled > 1 else 'is'} labelled"
-            findings.append(Finding("warning", what, "label the whole heart, or take the label map out"))
-        elif fits_a_heart:
-            findings += _meaning_findings(values, codes, wrong)
+        if fits_a_heart:
+            findings += _shape_findings(profiles, values, codes) or _meaning_findings(values, codes, wrong)
     return findings, volumes_ml, not off.size
+
+
+def _shape_findings(profiles: list[NDArray[np.int64]], values: anatomy.ValueMap, codes: LabelCodes) -> list[Finding]:
+    """Name what makes most of the other signs: a filled background, gaps, flat ends or scattered voxels."""
+    total_ml = sum(values.volume_ml.values())
+    for name, volume_ml in anatomy.structure_volumes(values, codes).items():
+        if (share := volume_ml / total_ml) > MOST:
+            what = f"{name} fills {share:.0%} of the label map: the background was saved as {name}?"
+            return [Finding("error", what, "save the background as 0", kind="background")]
+    for profile in profiles if len(profiles) == 3 else ():
+        labelled = np.flatnonzero(profile)
+        if len(labelled) <= FEW_SLICES < len(profile) // 4:
+            what = f"only {len(labelled)} of {len(profile)} slices {'are' if len(labelled) > 1 else 'is'} labelled"
+            return [Finding("warning", what, "label the whole heart, or take the label map out", kind="few slices")]
+        if (step := int(np.median(np.diff(labelled)))) > 1:
+            what = f"only every {step}{ORDINAL.get(step, 'th')} slice is labelled"
+            return [Finding("error", what, "label all slices, or interpolate between the labelled ones", kind="gaps")]
+    for profile in profiles if len(profiles) == 3 else ():
+        first, *_, last = np.flatnonzero(profile)
+        ends = [end for end, edge in ((first, 0), (last, len(profile) - 1)) if end != edge]
+        if last - first >= MIN_SLICES and any(profile[end] > FLAT * profile.max() for end in ends):
+            what = "labels end at a flat cut inside the heart, though the scan goes on"
+            return [Finding("warning", what, "label the whole heart, or take the label map out", kind="flat")]
+    if scattered := anatomy.scattered(values, codes):
+        what = f"voxels of {', '.join(scattered)} are scattered, not one piece"
+        return [Finding("warning", what, "look at the picture; remove what is noise", kind="scattered")]
+    return []
 
 
 def _meaning_findings(values: anatomy.ValueMap, codes: LabelCodes, wrong: list[str]) -> list[Finding]:

@@ -44,6 +44,8 @@ def read_table_text(path: Path, columns: Sequence[str]) -> str:
         raise TableError("table", "is an image, not a table", remedy)
     try:
         raw = path.read_bytes()
+        if raw.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+            raise TableError("table", "is an Excel file or an archive", "save the table as CSV UTF-8")
         text = raw.decode("utf-8-sig")
     except OSError as error:
         raise TableError("table", f"cannot be read ({error.strerror})", "look at its permissions") from error

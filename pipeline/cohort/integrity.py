@@ -234,7 +234,8 @@ def inspect_scan(
     on_axes = reoriented_grid(label.grid, image.grid) if turns else label.grid
     findings = grid_findings(image.grid, on_axes, says_orientation=label.says_orientation)
     size_mm = np.multiply(image.grid.shape, image.grid.spacing_mm)
-    if {"LV", "Myo"} <= label.volumes_ml.keys() and size_mm.min() >= SMALLEST_HEART_MM:
+    is_whole = not any(finding.severity == "error" for finding in label.findings)
+    if is_whole and {"LV", "Myo"} <= label.volumes_ml.keys() and size_mm.min() >= SMALLEST_HEART_MM:
         values = Volume(codes.known_indices(whole_values(label.coarse)), label.grid.affine)
         indices = reoriented(values, image.grid).data if turns else values.data
         coarse = image.grid.affine @ np.diag([*(-(-n // COARSE) for n in image.grid.shape), 1])
@@ -277,7 +278,10 @@ def _set_findings(scans: list[Scan], known_as: Callable[[Path], str], needs_labe
         yield Finding("error", what, "keep one of the two, or give one another number", name)
     ct, mr = (sum(s.modality is m and bool(s.image and s.label) for s in scans) for m in Modality)
     what = f"modality count mismatch: {ct} labelled CT, {mr} labelled MR subjects"
-    if needs_labels and min(ct, mr) < MIN_LABELLED:
+    if needs_labels and not ct + mr:
+        remedy = "give their paths: in the column label of a table, as ..._label.nii.gz or in labelsTr of a folder"
+        yield Finding("error", "no scan has a label map", remedy, "all")
+    elif needs_labels and min(ct, mr) < MIN_LABELLED:
         remedy = f"at least {MIN_LABELLED} of each are needed, to train, validate and test"
         yield Finding("error", what, remedy, "all")
     elif needs_labels and ct != mr:

@@ -50,13 +50,14 @@ def check_own(
         finding.file == DESCRIPTION for finding in table.findings if finding.severity == "error"
     ):
         return table, {}  # without the meaning of values, every label map would be wrong
-    if not any(finding.severity == "error" for finding in table.findings):
+    is_sound = not any(finding.severity == "error" for finding in table.findings)
+    if is_sound:
         _find_leftovers(table)
     if not table.scans:
         return table, {}
     once = list({scan.name: scan for scan in reversed(table.scans)}.values())[::-1]
     findings, reports = check_scans(
-        once, table.known_as, table.codes, read_scan, runtime, any_axes=True, needs_labels=needs_labels
+        once, table.known_as, table.codes, read_scan, runtime, any_axes=True, needs_labels=needs_labels and is_sound
     )
     table.findings += findings
     _check_structures(table, reports)

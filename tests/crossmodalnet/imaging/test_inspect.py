@@ -38,6 +38,9 @@ def test_sound_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", [(5, 6), (5, 6, 7, 2), (5, 6, 1)])
 def test_not_3d(tmp_path: Path, shape: tuple[int, ...]) -> None:
     assert "error: not 3-D: shape (5, 6" in whats(inspected(tmp_path, np.resize(NOISE, shape), "image"))[0]
+    if len(shape) == 4:
+        [found] = inspected(tmp_path, np.resize(CODES > 0, shape).astype(np.uint8), "label").findings
+        assert found.remedy.startswith("one channel per structure?")
 
 
 def test_nonfinite_voxels_are_counted_in_all_slabs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,6 +88,14 @@ def test_inverted_grey_values_are_told_from_sound_ones(modality: Modality, scann
         (lambda x: (x % 256).astype(np.uint8), "label values cut to 8 bits", "save the label map as 16 bits"),
         (lambda x: np.arange(x.size, dtype=np.int16).reshape(x.shape), "unknown", "an image? interpolated?"),
         (lambda x: x * (np.arange(x.shape[2]) == 20), "only 1 of ", "label the whole heart"),
+        (lambda x: x * (np.arange(x.shape[2]) % 3 == 0), "only every 3rd slice", "label all slices"),
+        (lambda x: x * (np.arange(len(x)) > 17)[:, None, None], "labels end at a flat cut", "label the whole heart"),
+        (lambda x: np.where(x == 0, 850, x).astype(np.int16), "PA fills 9", "save the background as 0"),
+        (
+            lambda x: np.where(np.random.default_rng(0).random(x.shape) < 0.01, 850, x).astype(np.int16),
+            "voxels of PA are scattered",
+            "look at the picture",
+        ),
     ],
 )
 def test_causes_of_odd_label_maps(tmp_path: Path, change: Any, what: str, remedy: str) -> None:

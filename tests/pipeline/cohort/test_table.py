@@ -85,6 +85,7 @@ def test_unknown_column_warns(read: Read) -> None:
         (b"", "table", "the table is empty"),
         (HEADER.encode() + b"\n", "table", "the table has no rows"),
         (HEADER.encode() + b"\nP1,ct,a.nii.gz,,\nM\xfcller,ct,b.nrrd,,\n", "row 3", "not UTF-8: byte 0xfc in line 3"),
+        (b"PK\x03\x04", "table", "is an Excel file"),
         (HEADER.encode("utf-16"), "row 1", "not UTF-8: byte 0xff in line 1"),
         (HEADER.encode() + b"\nP1,ct,a\0.nii,,", "row 2", "zero byte in line 2"),
         (HEADER.encode() + b"\nP1,ct,a.nii.gz,,,,,\n", "row 2", "has 8 fields, the header 5"),
