@@ -21,8 +21,8 @@ class RegistrationConfig(Config):
     )
     transform: Literal["SyN", "SyNCC", "Affine", "Centres"] = Field(
         "SyN",
-        description="transform; SyN: affine, then Mattes mutual information; SyNCC: local cross-correlation, slower; "
-        "Affine: no deformation; Centres: centres of mass laid together",
+        description="transform; SyN: affine, then Mattes mutual information; SyNCC: cross-correlation; Affine alone; "
+        "Centres of mass laid together",
     )
     working_spacing_mm: float = Field(
         5.0,
