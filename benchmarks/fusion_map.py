@@ -26,7 +26,6 @@ import torch
 from crossmodalnet.io.outputs import whole_file
 from crossmodalnet.metrics.overlap import mean_dice
 from crossmodalnet.metrics.statistics import bootstrap_interval, compare_paired, holm
-from crossmodalnet.processes import run_alone
 from pipeline.cohort.split_file import read_split
 from pipeline.config import presets
 from pipeline.config.params import Params, load_section, validate
@@ -137,7 +136,7 @@ def score_late(top: Path, run: Run) -> None:
 
 
 def _write_scores(folder: Path, members: Sequence[Path]) -> None:
-    scores = run_alone(partial(score, data=folder / "data"), members)
+    scores = score(members, folder / "data")
     with whole_file(folder / "scores.csv") as temporary:
         scores.to_csv(temporary, index=False)
 
@@ -269,6 +268,7 @@ def main() -> None:
     options = parser.parse_args()
     top = options.folder.resolve()
     if options.step == "run":
+        torch.set_num_threads(1)
         for cohort in product(CONTRASTS, REGISTRATIONS):
             prepare(top, *cohort)
             with ThreadPoolExecutor(options.processes) as pool:

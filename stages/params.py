@@ -41,9 +41,10 @@ def explain(key: Annotated[str, typer.Argument(help="key or section, for instanc
     known = {k.name: k for k in keys(Params())}
     rows = [k for name, k in known.items() if not key or name == key or name.startswith(f"{key}.")]
     # Without its section, as in `lr` for `train.lr`.
-    rows = rows or [k for k in sorted(known.values(), key=lambda k: k.name.count(".")) if f".{key}." in f".{k.name}."]
+    general_first = sorted(known.values(), key=lambda k: k.name.count("."))
+    rows = rows or [k for k in general_first if f".{key}." in f".{k.name}."]
     words = key.rpartition(".")[2].replace("_", " ")
-    rows = rows or [k for k in known.values() if words in k.description]
+    rows = rows or [k for k in general_first if words in k.description]
     if not rows:
         hint = did_you_mean(key.rpartition(".")[2], [name.rpartition(".")[2] for name in known])
         raise UsageError(f"no key {key!r}; {hint}`crossmodalnet params explain` lists all")

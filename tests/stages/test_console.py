@@ -62,7 +62,7 @@ def test_a_preset_keeps_the_users_data_though_other_keys_are_wrong(folder: Path)
 
 def test_a_key_is_explained_without_its_section() -> None:
     assert "train.lr" in run("params", "explain", "lr").splitlines()[2]
-    assert "train.lr" in run("params", "explain", "train.learning_rate")
+    assert "train.lr" in run("params", "explain", "train.learning_rate").splitlines()[2]
 
 
 def test_a_key_that_the_file_lacked_is_shown_though_its_value_is_the_default(folder: Path) -> None:
