@@ -247,7 +247,8 @@ def test_roi_that_is_too_small_or_too_large() -> None:
 
 def test_implausible_registration() -> None:
     assert quality_flags.registration_flags(Quality(0.1, 0.2, 0.0, 3.0)) == []
-    flags = quality_flags.registration_flags(Quality(0.2, 0.2, 0.01, 3.0, 1.5, 0.25))
+    assert quality_flags.registration_flags(Quality(0.2, 0.2, 0.0, 0.0)) == []  # centres laid together, as was asked
+    flags = quality_flags.registration_flags(Quality(0.21, 0.2, 0.01, 3.0, 1.5, 0.25))
     assert [flag.flag for flag in flags] == 4 * [Flag.REGISTRATION]
     [flag] = quality_flags.registration_flags(Quality(0.1, 0.2, 0.0, 3.0), "mirrored from left to right")
     assert (flag.flag, "mirrored from left" in flag.says) == (Flag.ORIENTATION, True)
