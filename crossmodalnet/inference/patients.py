@@ -138,11 +138,11 @@ def read_cohort_table(path: str | os.PathLike[str]) -> list[PatientScans]:
         name, scans = row["patient"], [row.get(column, "") for column in ("ct", "mr")]
         folder = unicodedata.normalize("NFKC", name).lower()
         if not name or name.startswith(".") or set(name) & set("/\\\0"):
-            problems.append(f"row {number}: {name!r} is no name for a folder")
+            problems.append(f"row {number}: {name!r} is no name for a folder: leave out / and \\, and a dot in front")
         elif problem := name_problem(name):
             problems.append(f"row {number}: patient's {problem}")
         elif folder in names:
-            problems.append(f"row {number}: patient {name} a second time")
+            problems.append(f"row {number}: patient {name} a second time: give each patient one row")
         elif not any(scans):
             problems.append(f"row {number}: patient {name} has neither a CT nor an MR")
         names.add(folder)
