@@ -191,6 +191,8 @@ def tabulate(scores: pd.DataFrame) -> pd.DataFrame:
     cases = scores.groupby([*keys, "case", "seed"], sort=False)["dice"].mean()
     rows = []
     for cohort, own in cases.groupby(level=keys[:3], sort=False):
+        if OURS not in own.index.get_level_values("method"):  # still to be trained
+            continue
         ours = own.xs(OURS, level="method").groupby("case").mean()
         for network, of_method in own.groupby(level=keys[3:], sort=False):
             values = of_method.unstack("seed").to_numpy()
@@ -217,12 +219,12 @@ def draw(scores: pd.DataFrame, path: Path) -> None:
 
     figure, axes = plt.subplots(len(CONTRASTS), len(REGISTRATIONS), sharex=True, sharey=True, figsize=(11, 7))
     colours = {name: f"C{number}" for number, name in enumerate((OURS, *PAIRS, LATE, *ALONE))}
-    means = scores.groupby(["contrast", "registration", "training", "method", "moved_mm"])["dice"].mean()
     for (contrast, registration), axis in zip(product(CONTRASTS, REGISTRATIONS), axes.flat, strict=True):
         axis.set_title(f"{contrast} CT, {registration}", fontsize=10)
-        for network, own in means.loc[contrast, registration].groupby(level=[0, 1]):
+        of_cohort = scores[(scores["contrast"] == contrast) & (scores["registration"] == registration)]
+        for network, own in of_cohort.groupby(["training", "method"]):
             training, method = _keys(network)
-            line = own.droplevel([0, 1])
+            line = own.groupby("moved_mm")["dice"].mean()
             style = {"color": colours[method], "linestyle": "--" if training == "in place" else "-"}
             if method in ALONE:
                 axis.axhline(line.iloc[0], linewidth=1, **style)
