@@ -31,8 +31,8 @@ class SwinUnetConfig(NetworkConfig):
 class SwinUNETRConfig(NetworkConfig):
     """Section `network.swin_unetr`."""
 
-    size: Literal["small", "f24", "f48"] = Field(
-        "small", description="size; small: for the phantom on a CPU; f24, f48: as published, by features"
+    size: Literal["small", "small_v2", "f24", "f48", "v2"] = Field(
+        "small", description="size; small, small_v2: for the phantom on a CPU; f24, f48, v2: as published, by features"
     )
 
 
@@ -51,8 +51,8 @@ class NNFormerConfig(NetworkConfig):
 class MedNeXtConfig(NetworkConfig):
     """Section `network.mednext`."""
 
-    size: Literal["small", "s", "b", "m", "l"] = Field(
-        "small", description="size; small: for the phantom on a CPU; s, b, m, l: as published, kernel 3"
+    size: Literal["small", "small_v2", "s", "b", "m", "l"] = Field(
+        "small", description="size; small, small_v2: for the phantom on a CPU; s, b, m, l: as published, kernel 3"
     )
 
 
@@ -61,6 +61,14 @@ class ResEncUNetConfig(NetworkConfig):
 
     size: Literal["small", "m"] = Field(
         "small", description="size; small: for the phantom on a CPU; m: as nnU-Net plans it for 128^3"
+    )
+
+
+class PrimusConfig(NetworkConfig):
+    """Section `network.primus`."""
+
+    size: Literal["small", "s", "b", "m", "l"] = Field(
+        "small", description="size; small: for the phantom on a CPU; s, b, m, l: as published"
     )
 
 
@@ -86,6 +94,7 @@ class NetworksConfig(Config):
         title="Residual-encoder U-Net (nnU-Net)",
         description="residual-encoder U-Net of nnU-Net (Isensee et al. 2024)",
     )
+    primus: PrimusConfig = Field(PrimusConfig(), title="PrimusV2", description="PrimusV2 (Wald et al. 2025)")
 
 
 NETWORKS: dict[str, type[NetworkConfig]] = {

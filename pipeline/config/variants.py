@@ -18,7 +18,7 @@ class Variant(NamedTuple):
 
 # Ablations: changes to section `network.crossmodalnet`.
 ABLATIONS: Mapping[str, Variant] = {
-    "no_align": Variant("without alignment", {"align": False}),
+    "swin_cross": Variant("Swin and cross attention, not alignment", {"swin": True, "cross": True, "align": False}),
     "no_cross": Variant("without cross attention", {"cross": False, "align": False}),
     "no_deformable": Variant("without deformable operator", {"deformable": False}),
     "conv_only": Variant("without attention", {"swin": False, "cross": False, "align": False}),

@@ -26,6 +26,7 @@ class MedNeXtConfig:
     channels: int  # at the finest level, doubled at each next one
     expansion: tuple[int, ...]  # hidden channels of the blocks relative to their channels
     blocks: tuple[int, ...]  # without down, up and bottleneck blocks
+    v2: bool = False  # global response normalisation in every block (MedNeXt-v2, Roy et al., arXiv 2512.17774)
 
     @property
     def num_halvings(self) -> int:
@@ -41,6 +42,7 @@ SIZES: dict[str, MedNeXtConfig] = {
     "l": MedNeXtConfig(32, (3, 4, 8, 8, 8, 8, 8, 4, 3), (3, 4, 8, 8, 8, 8, 8, 4, 3)),
     # B's expansion without its coarsest level: 40 voxels become 5 at the bottleneck, without padding.
     "small": MedNeXtConfig(12, (2, 3, 4, 4, 4, 3, 2), (1, 2, 2, 2, 2, 2, 1)),
+    "small_v2": MedNeXtConfig(12, (2, 3, 4, 4, 4, 3, 2), (1, 2, 2, 2, 2, 2, 1), v2=True),
 }
 
 
@@ -69,10 +71,11 @@ def _mednext(size: MedNeXtConfig, num_classes: int, *, deep_supervision: bool) -
         blocks_down=size.blocks[:middle],
         blocks_bottleneck=size.blocks[middle],
         blocks_up=size.blocks[middle + 1 :],
+        global_resp_norm=size.v2,
     )
     for level in range(middle):
         dim = size.channels << level
         network.down_blocks[level] = MedNeXtDownBlock(
-            dim, 2 * dim, size.expansion[level + 1], KERNEL, use_residual_connection=True
+            dim, 2 * dim, size.expansion[level + 1], KERNEL, use_residual_connection=True, global_resp_norm=size.v2
         )
     return network

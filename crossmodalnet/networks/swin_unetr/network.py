@@ -1,4 +1,4 @@
-"""Swin UNETR (Hatamizadeh et al., BrainLes 2021, arXiv 2201.01266), from MONAI.
+"""Swin UNETR (Hatamizadeh et al., BrainLes 2021, arXiv 2201.01266) and its V2 (He et al., MICCAI 2023), from MONAI.
 
 MONAI's network has two flaws. On maps smaller than the window, most pairs of tokens get another pair's position
 bias (`[:n, :n]` of the whole table). Without a shift, tokens attend to padding. The small size avoids both: it has
@@ -36,6 +36,7 @@ class ShallowSwinUNETR(nn.Module):
         window_size: int,
         feature_size: int,  # channels of the tokens (2 voxels per axis), doubled by each stage
         use_checkpoint: bool,
+        use_v2: bool,  # a residual convolution block before each stage
     ) -> None:
         super().__init__()
         dims = [feature_size << level for level in range(len(depths) + 1)]
@@ -53,6 +54,7 @@ class ShallowSwinUNETR(nn.Module):
             )
             for dim, depth, heads in zip(dims[:-1], depths, num_heads, strict=True)
         )
+        self.convolutions = nn.ModuleList(_residual(dim, dim) if use_v2 else nn.Identity() for dim in dims[:-1])
         # As published, the skip next to the bottleneck has no convolutions.
         self.encoders = nn.ModuleList(
             _residual(a, b) for a, b in zip([in_channels, *dims], [feature_size, *dims[:-2]], strict=False)
@@ -68,8 +70,8 @@ class ShallowSwinUNETR(nn.Module):
         """Map `(b, in_channels, d, h, w)`, multiples of `2 ** (stages + 1)`, to logits of that size."""
         hidden = self.patch_embed(x)
         maps = [x, _normalised(hidden)]
-        for stage in self.stages:
-            hidden = stage(hidden.contiguous())
+        for convolution, stage in zip(self.convolutions, self.stages, strict=True):
+            hidden = stage(convolution(hidden).contiguous())
             maps.append(_normalised(hidden))
         skips = [encoder(map_) for encoder, map_ in zip(self.encoders, maps, strict=False)]
         skips.append(maps[-2])
@@ -99,12 +101,15 @@ class SwinUNETRConfig:
     depths: tuple[int, ...] = (2, 2, 2, 2)
     heads: tuple[int, ...] = (3, 6, 12, 24)
     window: int = 7
+    v2: bool = False
 
 
 SIZES: dict[str, SwinUNETRConfig] = {
     "f48": SwinUNETRConfig(48),
     "f24": SwinUNETRConfig(24),
+    "v2": SwinUNETRConfig(48, v2=True),
     "small": SwinUNETRConfig(16, depths=(2, 2), heads=(2, 4), window=5),
+    "small_v2": SwinUNETRConfig(16, depths=(2, 2), heads=(2, 4), window=5, v2=True),
 }
 
 
@@ -121,5 +126,6 @@ def build_swin_unetr(config: Mapping[str, Any], patch_size: Triple, num_classes:
         window_size=size.window,
         feature_size=size.features,
         use_checkpoint=config["checkpointing"],
+        use_v2=size.v2,
     )
     return PaddedNetwork(network, (multiple, multiple, multiple), minimum=(1, 1, 2 * multiple))

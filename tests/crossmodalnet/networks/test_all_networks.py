@@ -19,8 +19,8 @@ def build(name, patch_size=(40, 40, 40), **changes):
 @pytest.mark.parametrize(
     ("name", "size", "count"),
     [("resenc_unet", "m", 102_355_464), ("swin_unet", "published", 27_167_268), ("swin_unetr", "f24", 15_704_018),
-     ("swin_unetr", "f48", 62_188_730), ("vtunet", "c48", 5_381_004), ("vtunet", "c72", 11_785_572),
-     ("vtunet", "c96", 20_745_276)],
+     ("swin_unetr", "f48", 62_188_730), ("swin_unetr", "v2", 72_764_090), ("vtunet", "c48", 5_381_004),
+     ("vtunet", "c72", 11_785_572), ("vtunet", "c96", 20_745_276)],
 )  # fmt: skip
 def test_published_sizes_have_the_published_number_of_parameters(name, size, count):
     # MONAI's cannot be built on the meta device.

@@ -1,0 +1,1 @@
+"""PrimusV2 (Wald et al. 2025)."""
