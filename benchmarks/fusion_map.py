@@ -144,7 +144,7 @@ def train_and_score(top: Path, run: Run) -> None:
     params["network"][method.model] |= method.options
     if run.training == IN_PLACE:
         params["augment"]["misregistration_probability"] = 0.0
-    params["train"] |= {"epochs": method.epochs, "num_threads": 1, "devices": 1}
+    params["train"] |= {"epochs": method.epochs, "validate_every": 6, "num_threads": 1, "devices": 1}
     _write_params(folder, params)
     if not (folder / "data").is_symlink():
         (folder / "data").symlink_to("../data")

@@ -56,10 +56,7 @@ def explain(key: Annotated[str, typer.Argument(help="key or section, for instanc
 @app.command()
 def use(
     preset: Annotated[
-        str,
-        typer.Argument(
-            help="default, quick, smoke, compare, misregistration, adapt, ct_to_mr, mr_to_ct, mmwhs or paper"
-        ),
+        str, typer.Argument(help="default, quick, smoke, compare, fusion, adapt, ct_to_mr, mr_to_ct, mmwhs or paper")
     ],
 ) -> None:
     """Write a preset into params.yaml and show the changes; your data (`data`, `adapt.target`) are kept."""

@@ -18,14 +18,3 @@ def test_the_paper_preset_is_the_paper() -> None:
     assert paper.crop.roi == "labels"
     assert (net.residual, net.values, net.similarity, net.offsets) == ("paper", "b", "dot", "static")
     assert paper.losses.balancing == "paper"
-
-
-def test_preset_misregistration_is_preset_compare_but_for_its_topic() -> None:
-    compare, moved = (presets.load(name).model_dump() for name in ("compare", "misregistration"))
-    assert moved["augment"].pop("misregistration_probability") > 0
-    assert compare["augment"].pop("misregistration_probability") == 0
-    for params in (compare, moved):
-        params["network"] = {name: params["network"][name] for name in moved["models"]}
-    assert set(moved.pop("models")) < set(compare.pop("models"))
-    assert set(moved.pop("ablations")) < set(compare.pop("ablations"))
-    assert moved == compare

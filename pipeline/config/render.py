@@ -16,7 +16,7 @@ HEADER = """\
 #   dvc exp run -S train.lr=4e-3           run an experiment with another value
 #   crossmodalnet params explain train     explain keys: meaning, allowed values, default
 #   crossmodalnet params use mmwhs         write a preset into this file: default, quick, smoke, compare,
-#                                          misregistration, fusion, adapt, ct_to_mr, mr_to_ct, mmwhs or paper
+#                                          fusion, adapt, ct_to_mr, mr_to_ct, mmwhs or paper
 #
 # `params use` writes this file anew, and comments that you have added are lost.
 """

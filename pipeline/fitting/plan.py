@@ -101,7 +101,7 @@ def plan_sizes(hearts: HeartExtents, machine: Machine, embedding: Triple, step: 
 def network_changes(config: CrossModalNetConfig, levels: int) -> dict[str, Any]:
     """Return the network options for a number of levels; null windows follow the feature maps."""
     return {
-        "depths": [*config.depths, *[config.depths[-1]] * levels][:levels],
+        "depths": [*config.depths[-levels:], *[config.depths[-1]] * levels][:levels],  # of fewer levels, the coarsest
         "heads": [config.heads[0] << level for level in range(levels)],
         "num_points": [*config.num_points, *[config.num_points[-1]] * levels][:levels],
         "window": None,

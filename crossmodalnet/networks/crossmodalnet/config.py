@@ -39,7 +39,7 @@ class CrossModalNetConfig(NetworkConfig):
         48, ge=1, description="channels per stream at the finest token level; doubled at each coarser level"
     )
     depths: Depths = Field(
-        (1, 1), description="layers per level: a plain and a shifted Swin block, a Cross Transformer block"
+        (0, 1), description="layers per level: a plain and a shifted Swin block, a Cross Transformer block"
     )
     heads: Levels = Field((4, 8), description="attention heads per level; each must divide the channels of its level")
     patch_embedding: CountTriple = Field((4, 4, 4), description="voxels per token and axis at the finest level")

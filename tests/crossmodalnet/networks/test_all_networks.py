@@ -101,4 +101,4 @@ def test_checkpointing_gives_the_same_gradients_and_keeps_less_for_them(name):
         gradients.append([p.grad for p in network.parameters()])
         kept.append(sum(sizes.values()) - sum(p.nbytes for p in network.parameters()))
     assert all(map(torch.equal, *gradients))
-    assert kept[1] < 0.6 * kept[0]
+    assert kept[1] < 0.75 * kept[0]

@@ -61,6 +61,11 @@ def test_too_little_memory_is_an_error():
 GRIDS = [(40, 40, 40), (72, 60, 75), (87, 80, 92), (172, 172, 172), (41, 33, 66), (13, 13, 13)]
 
 
+@pytest.mark.parametrize(("levels", "depths"), [(1, [1]), (2, [0, 1]), (3, [0, 1, 1])])
+def test_the_coarsest_levels_keep_their_layers(levels, depths):
+    assert planning.network_changes(CrossModalNetConfig(), levels)["depths"] == depths
+
+
 @pytest.mark.parametrize("embedding", [(4, 4, 4), (2, 2, 2), (2, 4, 4)])
 @pytest.mark.parametrize("grid", GRIDS)
 def test_every_patch_can_be_halved_and_cut_into_whole_windows(grid, embedding):
