@@ -1,21 +1,24 @@
 """PrimusV2 (Wald et al., arXiv 2503.01835): a plain transformer behind a convolutional patch embedding.
 
-The transformer and the decoder are from nnU-Net's library. Its own PrimusV2 (0.4.4) allows no present timm, so the patch
-embedding is put together here from its residual blocks, as there.
+The transformer and the decoder are from nnU-Net's library. Its own PrimusV2 (0.4.4) allows no present timm, whose
+rotary embedding takes two axes only, so this embedding and the convolutions are put together here, as there.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+import torch
 from dynamic_network_architectures.architectures.primus import Primus
+from dynamic_network_architectures.building_blocks.eva import EvaBlock
 from dynamic_network_architectures.building_blocks.residual import StackedResidualBlocks
 from dynamic_network_architectures.initialization.weight_init import InitWeights_He
-from torch import nn
+from timm.layers import build_rotary_pos_embed
+from torch import Tensor, nn
 
 from crossmodalnet.networks.common.build import named_size
 from crossmodalnet.networks.common.sizes import IN_CHANNELS, Triple
-from crossmodalnet.networks.common.wrappers import PaddedNetwork
+from crossmodalnet.networks.common.wrappers import PaddedNetwork, checkpoint_blocks
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,19 @@ SIZES: dict[str, PrimusConfig] = {
 }
 
 
+class RotaryPositions(nn.Module):
+    """Hold the rotary position embedding of a map of tokens, sines then cosines: `(n, 2 * channels per head)`."""
+
+    def __init__(self, dim: int, feat_shape: Triple, **options: Any) -> None:
+        super().__init__()
+        embedding = torch.cat(build_rotary_pos_embed(list(feat_shape), dim=dim, **options), dim=-1)
+        self.register_buffer("embedding", embedding, persistent=False)
+
+    def get_embed(self) -> Tensor:
+        """Return the embedding; the transformer calls this by name."""
+        return cast(Tensor, self.embedding)
+
+
 def build_primus(config: Mapping[str, Any], patch_size: Triple, num_classes: int) -> nn.Module:
     """Build PrimusV2 for inputs of at most `patch_size` voxels, since each token has a learned position."""
     size = named_size("primus", config, SIZES, "checkpointing")
@@ -51,11 +67,13 @@ def build_primus(config: Mapping[str, Any], patch_size: Triple, num_classes: int
         eva_depth=size.depth,
         eva_numheads=size.heads,
         input_shape=(d, h, w),
+        rope_impl=RotaryPositions,
         init_values=0.1,
         scale_attn_inner=True,
     )
     network.down_projection = _embedding(size)
-    network.eva.set_grad_checkpointing(config["checkpointing"])
+    if config["checkpointing"]:
+        checkpoint_blocks(network, (EvaBlock,))
     return PaddedNetwork(network, (d, h, w))
 
 

@@ -90,8 +90,9 @@ def test_any_size_and_cases_of_a_batch_do_not_mix(name, size):
 @pytest.mark.parametrize("name", BUILDERS)
 def test_checkpointing_gives_the_same_gradients_and_keeps_less_for_them(name):
     gradients, kept, x = [], [], torch.randn(2, 2, 16, 24, 16)
+    more = {"depths": (1, 1)} if name == "crossmodalnet" else {}  # convolutions are never computed again
     for checkpointing in (False, True):
-        network, sizes = build(name, (16, 24, 16), checkpointing=checkpointing).train(), {}
+        network, sizes = build(name, (16, 24, 16), checkpointing=checkpointing, **more).train(), {}
         torch.manual_seed(1)  # of branches that are skipped by chance
         with torch.autograd.graph.saved_tensors_hooks(
             lambda t, sizes=sizes: sizes.__setitem__(t.data_ptr(), t.nbytes) or t, lambda t: t
@@ -101,4 +102,4 @@ def test_checkpointing_gives_the_same_gradients_and_keeps_less_for_them(name):
         gradients.append([p.grad for p in network.parameters()])
         kept.append(sum(sizes.values()) - sum(p.nbytes for p in network.parameters()))
     assert all(map(torch.equal, *gradients))
-    assert kept[1] < 0.75 * kept[0]
+    assert kept[1] < 0.6 * kept[0]
