@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from crossmodalnet.imaging.geometry import reoriented
 from crossmodalnet.imaging.inspect import same_scan
@@ -23,7 +24,13 @@ from crossmodalnet.imaging.volume import Grid, Volume
 from crossmodalnet.inference import quality_flags as qc
 from crossmodalnet.inference.model_folder import ATLASES, InferenceConfig, model_folder, read_inference_config
 from crossmodalnet.inference.quality_flags import Flag, QualityFlag
-from crossmodalnet.inference.registered import Registered, fault_of_orientation, labels_on_mr, register_scans
+from crossmodalnet.inference.registered import (
+    Registered,
+    fault_of_orientation,
+    labels_on_mr,
+    network_move,
+    register_scans,
+)
 from crossmodalnet.inference.scans import Scan, read_with_header
 from crossmodalnet.inference.segment import segment_within_memory
 from crossmodalnet.networks.common.card import LoadedModel, ModelCard, load_model
@@ -170,10 +177,12 @@ class Predictor:
             moved = registered.mr if registered else mr_volume
             target = ct_scan or mr_scan
             assert target is not None
-            labels, confidence, agreement = self._segment(ct_volume, moved, box, target.grid, progress, flags, is_given)
+            labels, move, confidence, agreement = self._segment(
+                ct_volume, moved, box, target.grid, progress, flags, is_given
+            )
             ct_labels, mr_labels = (labels, None) if ct_volume else (None, labels)
             if ct_volume and mr_volume and registered and mr_scan:
-                straight = resample(labels, ct_volume.grid, "nearest")
+                straight = resample(Volume(labels.data, move @ labels.affine), ct_volume.grid, "nearest")
                 on_mr = labels_on_mr(straight, mr_volume.grid, registered.transform)
                 mr_labels = resample(on_mr, mr_scan.grid, "nearest")
                 flags += qc.mr_label_flags(mr_labels, labels, self._config.spacing_mm)
@@ -260,8 +269,8 @@ class Predictor:
         progress: Progress,
         flags: list[QualityFlag],
         is_given: bool,
-    ) -> tuple[Volume, dict[str, float], dict[str, float]]:
-        """Segment CT and MR in one world: class indices on `target`, confidence, ensemble agreement.
+    ) -> tuple[Volume, NDArray[np.float64], dict[str, float], dict[str, float]]:
+        """Segment CT and MR in one world: class indices on `target`, `network_move`, confidence, ensemble agreement.
 
         ValueError for an MR without the CT's heart, unless the user gave the ROI (`is_given`).
         """
@@ -287,14 +296,19 @@ class Predictor:
         mean = np.mean(members, axis=0)
         first = sampled[0] or sampled[1]
         assert first is not None
-        labels = restore_labels(mean, first.grid, target)
+        labels, move = restore_labels(mean, first.grid, target), np.eye(4)
+        if sampled[0] and sampled[1]:
+            move = network_move(self._models[0], image, grid)
+            centre = grid.to_world((np.array(grid.shape)[:, None] - 1) / 2)
+            if by_mm := float(np.linalg.norm(move[:3, :3] @ centre + move[:3, 3:] - centre)):
+                progress(f"the network moved the MR by {by_mm:.0f} mm at the heart's centre")
         confidence = qc.mean_confidence(mean)
         cleaned = Volume(keep_largest_component(labels.data), labels.affine)
         flags += qc.window_flags([card.patch_size for card in self.cards], windows)
         flags += qc.roi_flags(box, config.margin_mm, grid)
         learnt = {entry.abbreviation for card in self.cards for entry in card.labels}
         flags += qc.label_flags(labels, cleaned, confidence, max(grid.spacing_mm), learnt)
-        return cleaned if config.keep_largest_component else labels, confidence, qc.ensemble_agreement(members)
+        return cleaned if config.keep_largest_component else labels, move, confidence, qc.ensemble_agreement(members)
 
 
 def _modalities(card: ModelCard) -> tuple[str, ...]:

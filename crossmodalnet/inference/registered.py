@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
 from crossmodalnet.imaging.intensity import mutual_information
 from crossmodalnet.imaging.resample import coarse_grid, resample
 from crossmodalnet.imaging.volume import Grid, Volume, corners_of
+from crossmodalnet.networks.common.card import LoadedModel
 from crossmodalnet.registration import make_registration
 from crossmodalnet.registration.ants import (
     Transform,
@@ -89,6 +92,23 @@ def fault_of_orientation(ct: Volume, registered: Registered, box: Box) -> str:
         best[fault] = max(best[fault], mutual_information(part.data.ravel(), moved.ravel()))
     likely = max(best, key=best.__getitem__)
     return likely if best[likely] > max(_FAULT_NATS, _FAULT_RATIO * best[""]) else ""
+
+
+def network_move(model: LoadedModel, image: Tensor, grid: Grid) -> NDArray[np.float64]:
+    """Return the rigid map, 4x4 in world mm, from points of the CT to those that the network laid onto them.
+
+    Those are of the registered MR; `image` `(2, d, h, w)` lies on `grid`. The identity where the network does not align
+    or slides a window over the grid, since each window is moved by itself.
+    """
+    alignment = getattr(model.network, "alignment", None)
+    if alignment is None or tuple(image.shape[1:]) != tuple(model.card.patch_size):
+        return np.eye(4)
+    device = next(model.network.parameters()).device
+    found, from_centre = np.eye(4), np.eye(4)
+    found[:3] = alignment.transform(image[None].to(device)).double().cpu()[0]
+    from_centre[:3, 3] = (np.array(grid.shape) - 1) / 2
+    voxels = grid.affine @ from_centre
+    return np.asarray(voxels @ found @ np.linalg.inv(voxels))
 
 
 def labels_on_mr(labels: Volume, grid: Grid, transform: Transform) -> Volume:

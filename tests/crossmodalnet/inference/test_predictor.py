@@ -16,6 +16,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor, nn
 
 from crossmodalnet.imaging.intensity import Intensity
+from crossmodalnet.imaging.resample import resample
 from crossmodalnet.imaging.samples import is_missing
 from crossmodalnet.imaging.structures import STRUCTURES
 from crossmodalnet.imaging.volume import Volume
@@ -64,6 +65,7 @@ def scan(affine: np.ndarray = TURNED, shape: tuple[int, int, int] = (40, 40, 28)
     return Volume(values.astype(np.float32), affine)
 
 
+QUALITY = Quality(0.1, 0.2, 0.0, 3.0)
 MR = Volume(np.clip(scan().data, 0, None), TURNED)
 
 
@@ -239,7 +241,7 @@ def test_mr_of_another_body_part_is_rejected(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(module, "labels_on_mr", lambda labels, grid, transform: labels)
 
     def found(mr: Volume, box: Box | None = None) -> Prediction:
-        registered = Registered(mr, Transform(Path("affine.mat"), None), Quality(0.1, 0.2, 0.0, 3.0))
+        registered = Registered(mr, Transform(Path("affine.mat"), None), QUALITY)
         monkeypatch.setattr(module, "run_alone", lambda *_, **__: registered)
         return one(ct=ct, mr=mr, box=box)
 
@@ -253,6 +255,27 @@ def test_mr_of_another_body_part_is_rejected(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(ValueError, match=expected):
         found(Volume(noise + 1, TURNED))
     assert "mr_unlike" in flags(found(Volume(noise + 1, TURNED), BOX))  # the user has looked
+
+
+@pytest.mark.parametrize(("window", "whole"), [(24, True), (16, False)])  # each of several windows moves by itself
+def test_labels_follow_the_move_of_the_network_to_the_mr(
+    window: int, whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, steps = FromBrightness(), []
+    network.scale = nn.Parameter(torch.ones(1))
+    # From the CT to the MR, voxels of 3 mm: the MR lies 6 mm to the right, 9 to the back and 3 up.
+    move = torch.cat([torch.eye(3), torch.tensor([[2.0], [-3.0], [1.0]])], dim=1)[None]
+    network.alignment = SimpleNamespace(transform=lambda image: move.expand(len(image), -1, -1))
+    one = predictor(network, window=window)
+    mr = Volume(MR.data, from_matvec(np.eye(3), [6.0, -9.0, 3.0]) @ TURNED)
+    registered = Registered(resample(mr, scan().grid, "linear"), Transform(Path("a.mat"), None), QUALITY)
+    monkeypatch.setattr(module, "run_alone", lambda *_, **__: registered)
+    monkeypatch.setattr(module, "fault_of_orientation", lambda *_: "")
+    monkeypatch.setattr(module, "labels_on_mr", lambda labels, grid, transform: resample(labels, grid, "nearest"))
+    found = one(ct=scan(), mr=mr, box=BOX, progress=steps.append)
+    assert agreement(found.ct_labels, scan()) > 0.8
+    assert (agreement(found.mr_labels, mr) > 0.8) == whole
+    assert ("the network moved the MR by 11 mm at the heart's centre" in steps) == whole
 
 
 def test_missing_heart_is_reported_before_a_failed_registration(monkeypatch: pytest.MonkeyPatch) -> None:
