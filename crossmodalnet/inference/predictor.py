@@ -281,10 +281,17 @@ class Predictor:
             for volume in (ct, _as_stored(mr) if ct and mr else mr)
         ]
         intensity = self.cards[0].intensity
-        if sampled[0] and sampled[1] and config.mr_likeness:
-            found = qc.measure_likeness(sampled[0], sampled[1], intensity)
-            flags += qc.likeness_flags(found, config.mr_likeness, can_refuse=not is_given)
         image = torch.from_numpy(stack_input(sampled[0], sampled[1], intensity))
+        move = np.eye(4)
+        if sampled[0] and sampled[1]:
+            move = network_move(self._models[0], image, grid)
+            centre = grid.to_world((np.array(grid.shape)[:, None] - 1) / 2)
+            if by_mm := float(np.linalg.norm(move[:3, :3] @ centre + move[:3, 3:] - centre)):
+                progress(f"the network moves the MR by {by_mm:.0f} mm at the heart's centre")
+            if config.mr_likeness:
+                seen = resample(Volume(sampled[1].data, np.linalg.inv(move) @ grid.affine), grid, "linear")
+                found = qc.measure_likeness(sampled[0], seen if by_mm else sampled[1], intensity)
+                flags += qc.likeness_flags(found, config.mr_likeness, can_refuse=not is_given)
         if "CT + MR" in self.modalities and (ct is None or mr is None):
             image = without(image, CT if ct is None else MR)
         members, windows = [], []
@@ -296,12 +303,7 @@ class Predictor:
         mean = np.mean(members, axis=0)
         first = sampled[0] or sampled[1]
         assert first is not None
-        labels, move = restore_labels(mean, first.grid, target), np.eye(4)
-        if sampled[0] and sampled[1]:
-            move = network_move(self._models[0], image, grid)
-            centre = grid.to_world((np.array(grid.shape)[:, None] - 1) / 2)
-            if by_mm := float(np.linalg.norm(move[:3, :3] @ centre + move[:3, 3:] - centre)):
-                progress(f"the network moved the MR by {by_mm:.0f} mm at the heart's centre")
+        labels = restore_labels(mean, first.grid, target)
         confidence = qc.mean_confidence(mean)
         cleaned = Volume(keep_largest_component(labels.data), labels.affine)
         flags += qc.window_flags([card.patch_size for card in self.cards], windows)

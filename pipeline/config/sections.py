@@ -370,3 +370,6 @@ class ExportConfig(Config):
     atlases: bool = Field(
         True, description="export coarse training images (atlases) to find the ROI; false: `predict` needs --box"
     )
+    transform: Literal["SyN", "SyNCC", "Affine", "Centres"] | None = Field(
+        None, description="register.transform for new patients; null: as in training; Centres: for networks that align"
+    )

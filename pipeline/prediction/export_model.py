@@ -37,7 +37,7 @@ def export_model(
     cases = (PAIRS.read_unlabelled(pair) for pair in read_split(SPLIT)["train"])
     pairs = ((case.ct, case.mr) for case in cases if case.ct and case.mr)
     config = InferenceConfig(
-        registration=register,
+        registration=register.model_copy(update={"transform": export.transform or register.transform}),
         size=crop.size,
         spacing_mm=crop.spacing_mm,
         margin_mm=crop.margin_mm,

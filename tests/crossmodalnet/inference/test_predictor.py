@@ -267,6 +267,8 @@ def test_labels_follow_the_move_of_the_network_to_the_mr(
     move = torch.cat([torch.eye(3), torch.tensor([[2.0], [-3.0], [1.0]])], dim=1)[None]
     network.alignment = SimpleNamespace(transform=lambda image: move.expand(len(image), -1, -1))
     one = predictor(network, window=window)
+    usual = TrainingLikeness(Likeness(0.8, 0.5), Likeness(0.1, 0.05))
+    one._config = CONFIG.model_copy(update={"mr_likeness": usual})
     mr = Volume(MR.data, from_matvec(np.eye(3), [6.0, -9.0, 3.0]) @ TURNED)
     registered = Registered(resample(mr, scan().grid, "linear"), Transform(Path("a.mat"), None), QUALITY)
     monkeypatch.setattr(module, "run_alone", lambda *_, **__: registered)
@@ -275,7 +277,8 @@ def test_labels_follow_the_move_of_the_network_to_the_mr(
     found = one(ct=scan(), mr=mr, box=BOX, progress=steps.append)
     assert agreement(found.ct_labels, scan()) > 0.8
     assert (agreement(found.mr_labels, mr) > 0.8) == whole
-    assert ("the network moved the MR by 11 mm at the heart's centre" in steps) == whole
+    assert ("mr_unlike" not in flags(found)) == whole
+    assert ("the network moves the MR by 11 mm at the heart's centre" in steps) == whole
 
 
 def test_missing_heart_is_reported_before_a_failed_registration(monkeypatch: pytest.MonkeyPatch) -> None:
