@@ -371,5 +371,5 @@ class ExportConfig(Config):
         True, description="export coarse training images (atlases) to find the ROI; false: `predict` needs --box"
     )
     transform: Literal["SyN", "SyNCC", "Affine", "Centres"] | None = Field(
-        None, description="register.transform for new patients; null: as in training; Centres: for networks that align"
+        None, description="register.transform for new patients; null: as in training; Centres: for aligning networks"
     )
