@@ -246,10 +246,19 @@ def draw(scores: pd.DataFrame, path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(len(CONTRASTS), len(REGISTRATIONS), sharex=True, sharey=True, figsize=(9, 7))
-    colours = dict(zip((*METHODS, LATE), matplotlib.colormaps["tab20"].colors, strict=False))
-    for (contrast, registration), axis in zip(product(CONTRASTS, REGISTRATIONS), axes.flat, strict=True):
-        axis.set_title(f"{contrast} CT, {registration}", fontsize=10)
+    contrasts = list(dict.fromkeys(scores["contrast"]))
+    figure, axes = plt.subplots(
+        len(contrasts),
+        3,
+        sharex=True,
+        sharey=True,
+        figsize=(9, 1 + 3 * len(contrasts)),
+        layout="constrained",
+        squeeze=False,
+    )
+    colours = dict(zip((*METHODS, LATE), matplotlib.colormaps["tab20"](range(20)), strict=False))
+    for (contrast, registration), axis in zip(product(contrasts, REGISTRATIONS), axes.flat, strict=True):
+        axis.set_title(f"{contrast} CT, {registration} registration", fontsize=9)
         of_cohort = scores[(scores["contrast"] == contrast) & (scores["registration"] == registration)]
         for network, own in of_cohort.groupby(["training", "method"]):
             training, method = _keys(network)
@@ -262,8 +271,8 @@ def draw(scores: pd.DataFrame, path: Path) -> None:
                 axis.plot(line.index, line, marker=".", **style)
         axis.set_xticks([0, 5, 10, 15, 20], ["0", "5", "10", "15", CENTRES])
         axis.grid(alpha=0.3)
-    for name, colour in colours.items():
-        axes.flat[0].plot([], [], color=colour, label=name)
+    for name in dict.fromkeys(scores["method"]):
+        axes.flat[0].plot([], [], color=colours[name], label=name)
     figure.supxlabel(
         "displacement of the MR, mm, or laid by the centres of mass (dashed: trained in place)", fontsize=10
     )
