@@ -24,7 +24,8 @@ def layer_names(config: BuildConfig) -> tuple[str, ...]:
     names = ["image", "embedding"]
     for part, order in (("encoder", levels), ("decoder", levels[-2::-1] if len(levels) > 1 else ())):
         for level in order:
-            depth = config.depths[level]
+            # A level without layers has the output of what leads to it; the first has the embedding already.
+            depth = config.depths[level] or int(part == "decoder" or level > 0)
             names += [f"{part} {level + 1}{f'.{n + 1}' if depth > 1 else ''}" for n in range(depth)]
     return tuple(names)
 

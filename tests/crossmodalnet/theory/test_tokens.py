@@ -42,6 +42,14 @@ def test_each_layer_has_the_required_tokens_at_most(options):
     assert shapes[3] == ((2, 64, 3), (2, 64, 3))  # 4^3 tokens, all of them
 
 
+@pytest.mark.parametrize(
+    ("depths", "names"), [((0, 1), ["encoder 2", "decoder 1"]), ((1, 0), ["encoder 1", "encoder 2", "decoder 1"])]
+)
+def test_levels_without_layers_have_the_output_of_what_leads_to_them(depths, names):
+    network, config = _network(depths=depths)
+    assert list(_sample(network, config, _images(), 3, 50)) == ["image", "embedding", *names]
+
+
 def test_both_streams_are_read_at_the_same_places():
     network, config = _network()
     same = _images(1)[:, :1].repeat(1, 2, 1, 1, 1)
