@@ -71,7 +71,7 @@ def _most_probable(probabilities: NDArray[np.float32], working: Grid, grid: Grid
 
 
 def keep_largest_component(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Keep the largest component (26 neighbours) of every structure, of equal ones the first in array order."""
+    """Keep the largest component (26 neighbours) of every structure, and all as large, whatever the axes' order."""
     kept = labels.copy()
     for index, extent in class_extents(labels).items():
         mask = labels[extent] == index
@@ -84,4 +84,4 @@ def _largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     components = sitk.GetArrayFromImage(sitk.ConnectedComponent(image, True))
     sizes = np.bincount(components.ravel())
     sizes[0] = 0  # background
-    return np.asarray(components == sizes.argmax(), np.bool_)
+    return np.asarray((sizes == sizes.max())[components] & (components > 0), np.bool_)

@@ -102,11 +102,11 @@ def test_corners_connect() -> None:
     np.testing.assert_array_equal(keep_largest_component(labels), labels)
 
 
-def test_of_equals_the_first_stays_and_the_input_is_untouched() -> None:
+def test_equals_stay_and_the_input_is_untouched() -> None:
     labels = np.zeros((7, 2, 2), np.uint8)
     labels[0], labels[4] = 2, 2
     before = labels.copy()
-    assert np.unique(np.argwhere(keep_largest_component(labels))[:, 0]).tolist() == [0]
+    assert np.unique(np.argwhere(keep_largest_component(labels))[:, 0]).tolist() == [0, 4]
     np.testing.assert_array_equal(labels, before)
 
 
