@@ -284,13 +284,14 @@ class Predictor:
         image = torch.from_numpy(stack_input(sampled[0], sampled[1], intensity))
         move = np.eye(4)
         if sampled[0] and sampled[1]:
-            move = network_move(self._models[0], image, grid)
-            centre = grid.to_world((np.array(grid.shape)[:, None] - 1) / 2)
-            if by_mm := float(np.linalg.norm(move[:3, :3] @ centre + move[:3, 3:] - centre)):
+            seen, move = sampled[1], network_move(self._models[0], image, grid)
+            if (move != np.eye(4)).any():
+                centre = grid.to_world((np.array(grid.shape)[:, None] - 1) / 2)
+                by_mm = float(np.linalg.norm(move[:3, :3] @ centre + move[:3, 3:] - centre))
                 progress(f"the network moves the MR by {by_mm:.0f} mm at the heart's centre")
+                seen = resample(Volume(seen.data, np.linalg.inv(move) @ grid.affine), grid, "linear")
             if config.mr_likeness:
-                seen = resample(Volume(sampled[1].data, np.linalg.inv(move) @ grid.affine), grid, "linear")
-                found = qc.measure_likeness(sampled[0], seen if by_mm else sampled[1], intensity)
+                found = qc.measure_likeness(sampled[0], seen, intensity)
                 flags += qc.likeness_flags(found, config.mr_likeness, can_refuse=not is_given)
         if "CT + MR" in self.modalities and (ct is None or mr is None):
             image = without(image, CT if ct is None else MR)

@@ -106,6 +106,8 @@ def network_move(model: LoadedModel, image: Tensor, grid: Grid) -> NDArray[np.fl
     device = next(model.network.parameters()).device
     found, from_centre = np.eye(4), np.eye(4)
     found[:3] = alignment.transform(image[None].to(device)).double().cpu()[0]
+    if (found == np.eye(4)).all():  # the map to the world and back would not be exact
+        return found
     from_centre[:3, 3] = (np.array(grid.shape) - 1) / 2
     voxels = grid.affine @ from_centre
     return np.asarray(voxels @ found @ np.linalg.inv(voxels))

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from crossmodalnet.config import Config
 
+TransformName = Literal["SyN", "SyNCC", "Affine", "Centres"]
+
 
 class RegistrationConfig(Config):
     """Section `register`.
@@ -19,7 +21,7 @@ class RegistrationConfig(Config):
         description="method; syn: ANTs with the keys below; fast, balanced, thorough: search, affine, then local "
         "cross-correlation at 3, 2 or 1.5 mm",
     )
-    transform: Literal["SyN", "SyNCC", "Affine", "Centres"] = Field(
+    transform: TransformName = Field(
         "SyN",
         description="transform; SyN: affine, then Mattes mutual information; SyNCC: cross-correlation; Affine alone; "
         "Centres of mass laid together",

@@ -8,6 +8,7 @@ from crossmodalnet.config import Config, FloatPair, IntTriple
 from crossmodalnet.errors import did_you_mean
 from crossmodalnet.imaging.codes import CODE_SETS, own_codes
 from crossmodalnet.phantom import Scanner
+from crossmodalnet.registration.config import TransformName
 from crossmodalnet.training.adaptation.config import AdaptationConfig
 
 Abbreviation = Literal["LV", "RV", "LA", "RA", "Myo", "AO", "PA"]
@@ -370,6 +371,6 @@ class ExportConfig(Config):
     atlases: bool = Field(
         True, description="export coarse training images (atlases) to find the ROI; false: `predict` needs --box"
     )
-    transform: Literal["SyN", "SyNCC", "Affine", "Centres"] | None = Field(
+    transform: TransformName | None = Field(
         None, description="register.transform for new patients; null: as in training; Centres: for aligning networks"
     )

@@ -5,7 +5,7 @@ published ones less 1, a dummy for the original's checkpointing.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from monai.networks.blocks.mednext_block import MedNeXtBlock, MedNeXtDownBlock
@@ -35,14 +35,15 @@ class MedNeXtConfig:
 
 
 _B = (2, 3, 4, 4, 4, 4, 4, 3, 2)
+# B's expansion without its coarsest level: 40 voxels become 5 at the bottleneck, without padding.
+_SMALL = MedNeXtConfig(12, (2, 3, 4, 4, 4, 3, 2), (1, 2, 2, 2, 2, 2, 1))
 SIZES: dict[str, MedNeXtConfig] = {
     "s": MedNeXtConfig(32, (2,) * 9, (2,) * 9),
     "b": MedNeXtConfig(32, _B, (2,) * 9),
     "m": MedNeXtConfig(32, _B, (3, 4, 4, 4, 4, 4, 4, 4, 3)),
     "l": MedNeXtConfig(32, (3, 4, 8, 8, 8, 8, 8, 4, 3), (3, 4, 8, 8, 8, 8, 8, 4, 3)),
-    # B's expansion without its coarsest level: 40 voxels become 5 at the bottleneck, without padding.
-    "small": MedNeXtConfig(12, (2, 3, 4, 4, 4, 3, 2), (1, 2, 2, 2, 2, 2, 1)),
-    "small_v2": MedNeXtConfig(12, (2, 3, 4, 4, 4, 3, 2), (1, 2, 2, 2, 2, 2, 1), v2=True),
+    "small": _SMALL,
+    "small_v2": replace(_SMALL, v2=True),
 }
 
 

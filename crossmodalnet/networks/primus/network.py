@@ -17,7 +17,7 @@ from timm.layers import build_rotary_pos_embed
 from torch import Tensor, nn
 
 from crossmodalnet.networks.common.build import named_size
-from crossmodalnet.networks.common.sizes import IN_CHANNELS, Triple
+from crossmodalnet.networks.common.sizes import IN_CHANNELS, Triple, padded_size
 from crossmodalnet.networks.common.wrappers import PaddedNetwork, checkpoint_blocks
 
 
@@ -58,7 +58,7 @@ def build_primus(config: Mapping[str, Any], patch_size: Triple, num_classes: int
     """Build PrimusV2 for inputs of at most `patch_size` voxels, since each token has a learned position."""
     size = named_size("primus", config, SIZES, "checkpointing")
     stride = 2**size.halvings
-    d, h, w = (-(-n // stride) * stride for n in patch_size)
+    whole = padded_size(patch_size, (stride, stride, stride))
     network = Primus(
         IN_CHANNELS,
         size.dim,
@@ -66,7 +66,7 @@ def build_primus(config: Mapping[str, Any], patch_size: Triple, num_classes: int
         num_classes,
         eva_depth=size.depth,
         eva_numheads=size.heads,
-        input_shape=(d, h, w),
+        input_shape=whole,
         rope_impl=RotaryPositions,
         init_values=0.1,
         scale_attn_inner=True,
@@ -74,7 +74,7 @@ def build_primus(config: Mapping[str, Any], patch_size: Triple, num_classes: int
     network.down_projection = _embedding(size)
     if config["checkpointing"]:
         checkpoint_blocks(network, (EvaBlock,))
-    return PaddedNetwork(network, (d, h, w))
+    return PaddedNetwork(network, whole)
 
 
 def _embedding(size: PrimusConfig) -> nn.Module:

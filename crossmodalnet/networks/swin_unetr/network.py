@@ -7,7 +7,7 @@ would pad a patch of 40^3 voxels to 64^3.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from monai.networks.blocks import PatchEmbed, UnetOutBlock, UnetrBasicBlock, UnetrUpBlock
@@ -104,12 +104,13 @@ class SwinUNETRConfig:
     v2: bool = False
 
 
+_SMALL = SwinUNETRConfig(16, depths=(2, 2), heads=(2, 4), window=5)
 SIZES: dict[str, SwinUNETRConfig] = {
     "f48": SwinUNETRConfig(48),
     "f24": SwinUNETRConfig(24),
     "v2": SwinUNETRConfig(48, v2=True),
-    "small": SwinUNETRConfig(16, depths=(2, 2), heads=(2, 4), window=5),
-    "small_v2": SwinUNETRConfig(16, depths=(2, 2), heads=(2, 4), window=5, v2=True),
+    "small": _SMALL,
+    "small_v2": replace(_SMALL, v2=True),
 }
 
 

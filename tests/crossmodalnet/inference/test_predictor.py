@@ -281,6 +281,14 @@ def test_labels_follow_the_move_of_the_network_to_the_mr(
     assert ("the network moves the MR by 11 mm at the heart's centre" in steps) == whole
 
 
+def test_an_mr_that_stays_is_not_moved_by_rounding() -> None:
+    model: Any = SimpleNamespace(network=FromBrightness(), card=SimpleNamespace(patch_size=(24, 24, 24)))
+    model.network.scale = nn.Parameter(torch.ones(1))
+    model.network.alignment = SimpleNamespace(transform=lambda image: torch.eye(3, 4)[None])
+    grid = scan(from_matvec(Rotation.from_euler("z", 25, degrees=True).as_matrix()) @ TURNED, (24, 24, 24)).grid
+    np.testing.assert_array_equal(module.network_move(model, torch.zeros(2, 24, 24, 24), grid), np.eye(4))
+
+
 def test_missing_heart_is_reported_before_a_failed_registration(monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(function: Any, work: Any, environment: dict[str, str]) -> Any:
         if function.func is find_roi:

@@ -18,13 +18,15 @@ def build(name, patch_size=(40, 40, 40), **changes):
 
 @pytest.mark.parametrize(
     ("name", "size", "count"),
-    [("resenc_unet", "m", 102_355_464), ("swin_unet", "published", 27_167_268), ("swin_unetr", "f24", 15_704_018),
-     ("swin_unetr", "f48", 62_188_730), ("swin_unetr", "v2", 72_764_090), ("vtunet", "c48", 5_381_004),
-     ("vtunet", "c72", 11_785_572), ("vtunet", "c96", 20_745_276)],
+    # PrimusV2's are those of dynamic-network-architectures 0.4.4, with a position for each of 16^3 tokens.
+    [("primus", "s", 25_775_764), ("primus", "b", 96_284_928), ("resenc_unet", "m", 102_355_464),
+     ("swin_unet", "published", 27_167_268), ("swin_unetr", "f24", 15_704_018), ("swin_unetr", "f48", 62_188_730),
+     ("swin_unetr", "v2", 72_764_090), ("vtunet", "c48", 5_381_004), ("vtunet", "c72", 11_785_572),
+     ("vtunet", "c96", 20_745_276)],
 )  # fmt: skip
 def test_published_sizes_have_the_published_number_of_parameters(name, size, count):
-    # MONAI's cannot be built on the meta device.
-    with torch.device("cpu" if name == "swin_unetr" else "meta"):
+    # MONAI's and the transformer of nnU-Net's library cannot be built on the meta device.
+    with torch.device("cpu" if name in ("primus", "swin_unetr") else "meta"):
         network = build(name, (128, 128, 128), size=size)
     assert sum(p.numel() for p in network.parameters()) == count
 
